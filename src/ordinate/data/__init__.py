@@ -1,0 +1,1 @@
+"""Datasets by name or path, augmentations on tensors, tokenizers."""

@@ -1,0 +1,1 @@
+"""Whole networks, their registry, and the readers of the papers' own checkpoints."""

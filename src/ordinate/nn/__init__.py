@@ -1,0 +1,1 @@
+"""Parts: tensor in, tensor out. No data, no loops."""

@@ -1,0 +1,1 @@
+"""What is measured: data, a protocol and metrics, one file a task."""

@@ -1,0 +1,23 @@
+"""What every test stands on: shapes and dtypes in signatures are checked (jaxtyping through beartype), one thread a worker, and where data is."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+_SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+if "ORDINATE_DATA" not in os.environ and _SHARED.is_dir():
+    os.environ["ORDINATE_DATA"] = str(_SHARED)
+
+from jaxtyping import install_import_hook  # noqa: E402
+
+_HOOK = install_import_hook("ordinate", "beartype.beartype")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
