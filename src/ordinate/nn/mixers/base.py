@@ -67,7 +67,9 @@ class TokenMixer(nn.Module, ABC):
         """What it mixes with and at what cost."""
 
     @abstractmethod
-    def forward(self, x: Float[Tensor, "batch length dim"], *, padding_mask: Bool[Tensor, "batch length"] | None = None) -> Float[Tensor, "batch length dim"]:
+    def forward(
+        self, x: Float[Tensor, "batch length dim"], *, padding_mask: Bool[Tensor, "batch length"] | None = None
+    ) -> Float[Tensor, "batch length dim"]:
         """Mix across positions.
 
         Args:
@@ -78,7 +80,9 @@ class TokenMixer(nn.Module, ABC):
             InputError: wrong rank, width or mask shape.
         """
 
-    def prefill(self, x: Float[Tensor, "batch length dim"], *, padding_mask: Bool[Tensor, "batch length"] | None = None) -> tuple[Tensor, Any]:
+    def prefill(
+        self, x: Float[Tensor, "batch length dim"], *, padding_mask: Bool[Tensor, "batch length"] | None = None
+    ) -> tuple[Tensor, Any]:
         """Run a prompt and return (y, state), where y == forward(x) and `state` lets `step` go on after the last position.
 
         Raises:
