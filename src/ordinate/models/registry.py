@@ -4,8 +4,7 @@ A file of this room offers its networks in `MODELS: dict[str, partial[Model]]`, 
 `OFFICIAL: dict[str, OfficialCheckpoint]`. `create_model` builds one; `load_official` builds one from a checkpoint of the paper's own repository.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import cache, partial
 from pathlib import Path
@@ -21,25 +20,9 @@ from ordinate.ground.discovery import offered
 from ordinate.ground.errors import InputError, choose
 from ordinate.ground.files import atomic_folder, read_json
 from ordinate.models.base import FAMILY_FILE, Model
+from ordinate.nn.official import OfficialCheckpoint, State
 
-__all__ = ["OfficialCheckpoint", "create_model", "list_models", "list_official", "load_model", "load_official", "model_class", "save_model"]
-
-State = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class OfficialCheckpoint:
-    """How a checkpoint of a paper's own repository becomes one of our modules.
-
-    Attributes:
-        build: `build(state, **config)` -> our module, not yet loaded. `config` are the official constructor's arguments, by the official names; what is not given is read off the state's shapes where it can be.
-        translate: `translate(state, module)` -> the state under our keys. Keys that the official code saves and nothing reads may be dropped; unknown ones are kept, so that they are reported.
-        unwrap: keys under which the released files nest their state, tried in this order.
-    """
-
-    build: Callable[..., nn.Module]
-    translate: Callable[[State, nn.Module], dict[str, Tensor]]
-    unwrap: tuple[str, ...] = ("model", "module", "model_ema", "state_dict")
+__all__ = ["create_model", "list_models", "list_official", "load_model", "load_official", "model_class", "save_model"]
 
 
 @cache
