@@ -96,10 +96,10 @@ def load_model(folder: Path | str) -> Model:
     if not path.is_dir() and (str(folder).count("/") != 1 or str(folder).startswith((".", "/"))):
         raise InputError(f"{folder}: no such folder")
     card = path / FAMILY_FILE if path.is_dir() else Path(hf_hub_download(str(folder), FAMILY_FILE))
-    families = {entry.func.__name__: entry.func for entry in _models().values()}
-    family = families[choose("model family", str(read_json(card).get("family")), families)]
+    families = {entry.func.__name__: cast(type[Model], entry.func) for entry in _models().values()}
+    family: type[Model] = families[choose("model family", str(read_json(card).get("family")), families)]
     try:
-        return cast(Model, family.from_pretrained(str(folder)))
+        return family.from_pretrained(str(folder))
     except SafetensorError as error:
         raise InputError(f"{folder}/model.safetensors is damaged ({error}): restore it from a copy") from None
 
