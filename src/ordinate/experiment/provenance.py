@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,10 @@ _PACKAGES = ("ordinate", "torch", "lightning", "numpy", "scipy", "scikit-learn",
 def machine() -> dict[str, Any]:
     """What kind of machine this is; nothing that names it."""
     cpu = platform.processor() or platform.machine()
-    try:
+    with suppress(OSError, StopIteration):
         cpu = next(
             line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
         )
-    except (OSError, StopIteration):
-        pass
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else None
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
