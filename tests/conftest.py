@@ -10,7 +10,9 @@ if "ORDINATE_DATA" not in os.environ and _SHARED.is_dir():
 
 from jaxtyping import install_import_hook  # noqa: E402
 
-_HOOK = install_import_hook("ordinate", "beartype.beartype")
+import tests.typechecking  # noqa: E402, F401 - the hook names it
+
+install_import_hook("ordinate", "tests.typechecking.check")
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

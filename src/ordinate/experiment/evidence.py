@@ -3,7 +3,6 @@
 The document holds every row of every comparison, every bar with its values, interval and bound, the verdicts, and where it all comes from: machine, versions, revision, sources, setting, duration.
 """
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 from ordinate.experiment.claim import Bar, Claim
 from ordinate.experiment.comparison import Comparison, Moment, Table
+from ordinate.experiment.folder import claim_folder
 from ordinate.experiment.paper import Paper
 from ordinate.experiment.provenance import changed_sources, machine, revision, source_hashes, versions
 from ordinate.experiment.setting import Setting
@@ -228,7 +228,7 @@ def check_paper(
         raise InputError(f"{paper.slug} has no {'such ' if wanted else ''}claim at the {setting.scale} scale")
     sources = source_hashes(source_roots(paper))
     if folder:
-        _claim_folder(folder, {"paper": paper.slug, "setting": setting.to_json(), "sources": sources}, resume)
+        claim_folder(folder, "check.json", {"paper": paper.slug, "setting": setting.to_json(), "sources": sources}, resume)
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     runs: dict[Callable[[Setting], Comparison], tuple[str, Table]] = {}
     findings = []
@@ -256,24 +256,3 @@ def check_paper(
     if folder:
         evidence.save(folder / "evidence.json")
     return evidence
-
-
-def _claim_folder(folder: Path, identity: dict[str, Any], resume: bool) -> None:
-    """Make `folder` this check's own, or find that it is already."""
-    card = folder / "check.json"
-    if not card.exists():
-        if resume:
-            raise InputError(f"{folder} holds no check to resume: leave out --resume to start one")
-        if folder.exists() and any(folder.iterdir()):
-            raise InputError(f"{folder} exists and is not a check of ours: choose another folder with --out")
-        write_json(card, identity)
-        return
-    held = read_json(card)
-    if not resume:
-        raise InputError(f"{folder} holds a check already: continue it with --resume, or choose another folder with --out")
-    wanted = json.loads(json.dumps(identity))
-    differing = [key for key in wanted if held.get(key) != wanted[key]]
-    if differing:
-        raise InputError(
-            f"{folder} was begun with another {' and '.join(differing)}: repeat that command, or start afresh with another --out"
-        )

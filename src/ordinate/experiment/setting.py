@@ -2,16 +2,15 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Any, TypeVar
 
 import torch
 
 from ordinate.ground.errors import InputError, MissingError, choose
 
-__all__ = ["SCALES", "Scale", "Setting"]
+__all__ = ["SCALES", "Setting"]
 
-Scale = Literal["smoke", "full", "gpu"]
-SCALES: tuple[Scale, ...] = get_args(Scale)
+SCALES = ("smoke", "full", "gpu")
 _T = TypeVar("_T")
 
 
@@ -27,7 +26,7 @@ class Setting:
         steps: training steps, in place of the task's own number.
     """
 
-    scale: Scale = "smoke"
+    scale: str = "smoke"
     seeds: tuple[int, ...] = (0, 1, 2)
     device: str = "cpu"
     data_dir: Path | None = None
@@ -51,7 +50,7 @@ class Setting:
             return smoke
         return full if self.scale == "full" or gpu is None else gpu
 
-    def with_seeds(self, count: int) -> Self:
+    def with_seeds(self, count: int) -> "Setting":
         """This setting with at most `count` of its seeds."""
         return replace(self, seeds=self.seeds[:count])
 

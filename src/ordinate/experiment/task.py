@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 from ordinate.experiment.setting import Setting
 from ordinate.ground.errors import InputError
@@ -90,7 +90,7 @@ class Task(ABC):
         """Train and score one arm at one seed. A pure function of (arm, seed, setting), apart from times."""
 
     @classmethod
-    def from_data(cls, data: str | None, setting: Setting, **options: Any) -> Self:
+    def from_data(cls, data: str | None, setting: Setting, **options: Any) -> "Task":
         """The task on a named dataset or a path, for the command line.
 
         Raises:
