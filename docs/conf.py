@@ -1,0 +1,60 @@
+"""The documentation: guides in MyST markdown, the API from docstrings."""
+
+from pathlib import Path
+
+import ordinate
+from ordinate.ground.discovery import modules_of
+
+project = "ordinate"
+author = "The ordinate authors"
+copyright = "The ordinate authors"
+version = release = ordinate.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx.ext.viewcode", "sphinx.ext.doctest"]
+html_theme = "furo"
+html_title = "ordinate"
+exclude_patterns = ["_build"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_use_rtype = False
+nitpicky = False
+suppress_warnings = ["ref.python"]  # short names such as `level` exist in several modules
+doctest_global_setup = "import torch; torch.manual_seed(0)"
+
+ROOMS = {
+    "experiment": "The spine",
+    "train": "Training",
+    "data": "Data",
+    "nn": "Parts",
+    "nn.mixers": "Token mixers",
+    "models": "Models",
+    "objectives": "Objectives",
+    "adapt": "Adapting",
+    "analyze": "Analysing",
+    "generate": "Generating",
+    "retrieve": "Retrieving",
+    "tasks": "Tasks",
+    "bench": "Benches",
+    "report": "Reporting",
+    "ground": "The ground",
+}
+
+
+def _write_api() -> None:
+    """One page a room, one section a file: a new file is documented on the day it is written."""
+    api = Path(__file__).parent / "api"
+    api.mkdir(exist_ok=True)
+    for room, title in ROOMS.items():
+        lines = [title, "=" * len(title), "", f".. automodule:: ordinate.{room}", "   :no-members:", ""]
+        for module in modules_of(f"ordinate.{room}"):
+            short = module.removeprefix("ordinate.")
+            if short in ROOMS:
+                continue
+            lines += [short, "-" * len(short), "", f".. automodule:: {module}", ""]
+        (api / f"{room}.rst").write_text("\n".join(lines), encoding="utf-8")
+    (api / "index.md").write_text("# API\n\n```{toctree}\n" + "\n".join(ROOMS) + "\n```\n", encoding="utf-8")
+
+
+_write_api()
