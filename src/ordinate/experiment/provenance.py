@@ -16,7 +16,7 @@ import torch
 
 __all__ = ["changed_sources", "machine", "revision", "source_hashes", "versions"]
 
-_PACKAGES = ("ordinate", "torch", "lightning", "numpy", "scipy", "scikit-learn", "faiss-cpu", "torch-geometric", "transformers")
+_PACKAGES = ("ordinate", "torch", "lightning-fabric", "numpy", "scipy", "scikit-learn", "faiss-cpu", "torch-geometric", "transformers")
 
 
 def machine() -> dict[str, Any]:
