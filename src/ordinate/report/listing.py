@@ -207,7 +207,8 @@ def make_entry(card: Card, paper: Paper | None, sources: Sequence[Source] = (), 
         summary=paper.summary,
         provides=paper.provides,
         claims=tuple(
-            ClaimEntry(claim.name, claim.statement, claim.published, claim.note, tuple(checks.get(claim.name, ()))) for claim in paper.claims
+            ClaimEntry(claim.name, claim.statement, claim.published, claim.note, tuple(checks.get(claim.name, ())))
+            for claim in paper.claims
         ),
         snippet=paper.snippet,
         outside=paper.outside,

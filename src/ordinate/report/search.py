@@ -7,6 +7,7 @@ of the matrix of all cards, :math:`X \approx U S V^\top`, in which words that ke
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from sklearn.decomposition import TruncatedSVD
@@ -91,4 +92,4 @@ def rank(entries: Sequence[Entry], query: str) -> list[tuple[Entry, float]]:
 
 def _terms(text: str) -> list[str]:
     words = words_of(text)
-    return words + [f"{first} {second}" for first, second in zip(words, words[1:], strict=False)]
+    return words + [f"{first} {second}" for first, second in pairwise(words)]

@@ -1,1 +1,1 @@
-"""The one training loop."""
+"""The one training loop for everything that trains: recipes, schedules, exact resume."""

@@ -1,0 +1,38 @@
+r"""Classification: the cross-entropy of a model's logits, :math:`-\sum_c q_c \log p_c`, with smoothed labels :math:`q = (1 - \epsilon)\,\mathbb 1_y + \epsilon / C` (Szegedy et al., 2016)."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ordinate.ground.errors import InputError
+from ordinate.objectives.base import Objective
+
+__all__ = ["OBJECTIVES", "Classification"]
+
+
+class Classification(Objective):
+    """Cross-entropy of `model(image)` (B, C) against `label` (B,) int64, or against (B, C) probabilities as mixing augmentations give."""
+
+    def __init__(self, *, label_smoothing: float = 0.0) -> None:
+        """
+        Args:
+            label_smoothing: the share of the probability that is spread over all classes, in [0, 1).
+
+        Raises:
+            InputError: a share outside [0, 1).
+        """
+        super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise InputError(f"label_smoothing lies in [0, 1), not {label_smoothing}")
+        self.label_smoothing = label_smoothing
+
+    @classmethod
+    def for_model(cls, model: nn.Module, *, label_smoothing: float = 0.0) -> "Classification":
+        """Any model whose output is logits will do."""
+        return cls(label_smoothing=label_smoothing)
+
+    def forward(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """The mean cross-entropy over the batch's `image` and `label`."""
+        return F.cross_entropy(model(batch["image"]), batch["label"], label_smoothing=self.label_smoothing)
+
+
+OBJECTIVES = {"classification": Classification.for_model}
