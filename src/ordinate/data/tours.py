@@ -37,7 +37,9 @@ __all__ = [
 ]
 
 LARGEST = 20
-LAYER_ELEMENTS = 1 << 25
+TABLE_ELEMENTS = 1 << 18  # numbers in the table of the examples that are solved together: they stay in the processor's cache
+TINY = 1e-300  # a distance that is not zero and adds nothing
+LAYER_ELEMENTS = 1 << 25  # numbers gathered at once from a layer
 
 
 def distances(points: Float[Tensor, "batch n dim"]) -> Float[Tensor, "batch n n"]:
@@ -79,9 +81,15 @@ def held_karp(distance: Float[Tensor, "batch n n"]) -> Int[Tensor, "batch n"]:
         InputError: n < 2, n > 20 (the table would need 2^n n numbers), or a distance that is not finite.
     """
     _check(distance)
-    batch, n, _ = distance.shape
+    n = distance.shape[1]
     if n > LARGEST:
         raise InputError(f"Held-Karp needs 2^n n numbers, and {n} cities are more than {LARGEST}: use an approximation")
+    together = max(1, TABLE_ELEMENTS // ((n - 1) << (n - 1)))
+    return torch.cat([_held_karp(part) for part in distance.split(together)])
+
+
+def _held_karp(distance: Tensor) -> Tensor:
+    batch, n, _ = distance.shape
     others = n - 1
     cost_of = distance.double().permute(1, 2, 0).contiguous()  # (from, to, example): the examples are contiguous in every layer
     onward = cost_of[1:, 1:].transpose(0, 1).contiguous()  # (to, from, example)
@@ -164,6 +172,9 @@ def two_opt(distance: Float[Tensor, "batch n n"], tours: Int[Tensor, "batch n"])
     Args:
         distance: (B, n, n).
         tours: (B, n), where to begin.
+
+    Raises:
+        InputError: n < 2, or a distance that is not finite.
     """
     _check(distance)
     batch, n, _ = distance.shape
@@ -199,15 +210,19 @@ def christofides(distance: Float[Tensor, "batch n n"]) -> Int[Tensor, "batch n"]
     if n == 2:
         return torch.tensor([[0, 1]]).expand(len(distance), -1).clone()
     tours = []
-    for table in distance.double().numpy():
-        cycle = nx.approximation.christofides(nx.from_numpy_array(table + (table == 0)))[:-1]
+    for table in distance.double().clamp(min=TINY).numpy():  # a zero would mean that there is no edge
+        cycle = nx.approximation.christofides(nx.from_numpy_array(table))[:-1]
         start = cycle.index(0)
         tours.append(cycle[start:] + cycle[:start])
     return torch.tensor(tours, dtype=torch.int64).reshape(-1, n)
 
 
 def random_tours(distance: Float[Tensor, "batch n n"], generator: torch.Generator) -> Int[Tensor, "batch n"]:
-    """Uniformly random tours: what a length must be compared with at least."""
+    """Uniformly random tours: what a length must be compared with at least.
+
+    Raises:
+        InputError: n < 2, or a distance that is not finite.
+    """
     _check(distance)
     batch, n, _ = distance.shape
     rest = torch.rand(batch, n - 1, generator=generator).argsort(dim=1) + 1
