@@ -44,8 +44,7 @@ def compare(
     if len(set(arms)) != len(arms):
         raise InputError(f"an arm is named twice: {', '.join(arms)}")
     chosen = get_task(task)
-    options = {"strict": True} if strict else {}
-    measured = chosen.from_data(data, setting, **options)
+    measured = chosen.from_data(data, setting, strict=strict)
     comparison = Comparison(task, measured, [measured.arm(name) for name in arms])
     folder = place(f"compare/{task}", out, resume)
     identity: dict[str, object] = {"task": task, "data": data, "arms": arms, "setting": setting.to_json()}

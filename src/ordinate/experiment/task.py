@@ -82,7 +82,7 @@ class Task(ABC):
     """What is measured, and how. Files of the tasks room offer theirs in `TASKS: dict[str, type[Task]]`."""
 
     name: ClassVar[str]
-    title: ClassVar[str]
+    title: str
     metrics: tuple[Metric, ...]
 
     @abstractmethod
@@ -90,11 +90,16 @@ class Task(ABC):
         """Train and score one arm at one seed. A pure function of (arm, seed, setting), apart from times."""
 
     @classmethod
-    def from_data(cls, data: str | None, setting: Setting, **options: Any) -> "Task":
+    def from_data(cls, data: str | None, setting: Setting, *, strict: bool = False) -> "Task":
         """The task on a named dataset or a path, for the command line.
 
+        Args:
+            data: a name or a path; None is the task's own default.
+            setting: scale, seeds, device.
+            strict: something in the data that cannot be read is an error, not a warning.
+
         Raises:
-            InputError: this task has no such data or option.
+            InputError: this task has no such data.
         """
         raise InputError(f"task {cls.name!r} is not run on data of your own: it is a part of its paper's claims; see ordinate papers")
 

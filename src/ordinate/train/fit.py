@@ -310,7 +310,7 @@ def _advance(fabric: Fabric, step_module: Any, optimizer: Any, batch: Batch, rec
             if recipe.clip is not None:
                 fabric.clip_gradients(step_module, optimizer, max_norm=recipe.clip, error_if_nonfinite=False)
             optimizer.step()
-    return float(fabric.all_reduce(loss.detach(), reduce_op="mean"))
+    return float(cast(Tensor, fabric.all_reduce(loss.detach(), reduce_op="mean")))
 
 
 def _cut(batch: Batch, pieces: int) -> list[Batch]:

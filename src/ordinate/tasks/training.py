@@ -1,23 +1,29 @@
-"""What every task that trains its arms has in common: the loop in the run's own folder, the parameters, and the operations of one step."""
+"""Tasks that train their arms: data as batches, a recipe, an objective, and how a trained model is scored.
 
+`ordinate compare` trains several arms of such a task at several seeds and keeps the rows; `ordinate train` trains one model once and keeps the weights. There is one path for both.
+"""
+
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ordinate.experiment.measure import count_flops
-from ordinate.experiment.task import Arm, Run
+from ordinate.experiment.setting import Setting
+from ordinate.experiment.task import Arm, Outcome, Run, Task
 from ordinate.ground.errors import InputError
 from ordinate.ground.seeds import derive
+from ordinate.objectives.base import create_objective
 from ordinate.train.fit import Batch, Batches, fit
 from ordinate.train.history import History
 from ordinate.train.recipe import Recipe
 
-__all__ = ["Trained", "arm_recipe", "make_seeded", "train_arm"]
+__all__ = ["Trained", "TrainingTask", "arm_recipe", "make_seeded", "train_arm"]
 
 _T = TypeVar("_T")
 
@@ -95,3 +101,54 @@ def _flops_of_step(model: nn.Module, objective: Callable[[nn.Module, Batch], Ten
         twin.train()
         return float(count_flops(lambda: aim(twin, batches(0)).backward()))
     return None
+
+
+class TrainingTask(Task):
+    """A task whose arms are models trained on its batches.
+
+    An arm's `make` takes the task's `model_arguments` as keywords and gives the model.
+
+    Attributes:
+        objectives: the names of the objectives that its batches can serve; the first is what arms are trained on.
+        points: how often the curves of the metrics are sampled on the way.
+    """
+
+    objectives: ClassVar[tuple[str, ...]]
+    points: int = 5
+
+    @abstractmethod
+    def recipe(self, setting: Setting) -> Recipe:
+        """How every arm is trained at this setting."""
+
+    @abstractmethod
+    def model_arguments(self) -> dict[str, Any]:
+        """What a registered model must be given so that it fits the data: classes, image size, vocabulary."""
+
+    @abstractmethod
+    def batches(self, seed: int, objective: str) -> Batches:
+        """The batches that `objective` is trained on."""
+
+    @abstractmethod
+    def score(self, model: nn.Module, device: str) -> dict[str, float]:
+        """The task's metrics for a trained model; called in evaluation mode and without gradients."""
+
+    def input_card(self) -> dict[str, Any]:
+        """How inputs are prepared for the model, as JSON values, so that a trained model can be used on others."""
+        return {}
+
+    def run(self, arm: Arm, run: Run) -> Outcome:
+        """Train and score one arm at one seed."""
+        model: nn.Module = make_seeded(lambda: arm.make(**self.model_arguments()), run.seed)
+        objective = make_seeded(lambda: create_objective(self.objectives[0], model), run.seed)
+        recipe = arm_recipe(self.recipe(run.setting), arm, run)
+        trained = train_arm(
+            model,
+            objective,
+            self.batches(run.seed, self.objectives[0]),
+            recipe,
+            run,
+            evaluate=lambda judged: self.score(judged, run.setting.device),
+            evaluate_every=max(1, recipe.steps // self.points),
+        )
+        metrics = {metric.name: trained.history.last(metric.name) for metric in self.metrics}
+        return Outcome(metrics, curves=trained.history.curves, parameters=trained.parameters, flops=trained.flops)
