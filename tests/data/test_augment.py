@@ -7,18 +7,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ordinate.data.augment import Augmentation, ColourJitter, Compose, CutMix, Erase, Flip, Mixup, PadCrop, ResizedCrop, Views
+from ordinate.data.augment import Augmentation, ColourJitter, Compose, CutMix, Erase, HorizontalFlip, Mixup, PadCrop, ResizedCrop, Views
 from ordinate.ground.errors import InputError
 
 AUGMENTATIONS: dict[str, Augmentation] = {
     "pad-crop": PadCrop(2),
-    "flip": Flip(),
+    "flip": HorizontalFlip(),
     "resized-crop": ResizedCrop(),
     "colour-jitter": ColourJitter(mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25)),
     "erase": Erase(p=0.8),
     "mixup": Mixup(5, alpha=0.4),
     "cutmix": CutMix(5),
-    "compose": Compose(ResizedCrop(), Flip(), ColourJitter(p=0.5), Erase(), Mixup(5)),
+    "compose": Compose(ResizedCrop(), HorizontalFlip(), ColourJitter(p=0.5), Erase(), Mixup(5)),
 }
 KEEPS_SIZE = pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
 
@@ -98,9 +98,9 @@ def test_pad_crop_shifts_by_the_corner() -> None:
 
 def test_flip_flips_the_share_that_it_says() -> None:
     images = _images(2)
-    out = Flip().apply(images, {"flipped": torch.tensor([True, False])})
+    out = HorizontalFlip().apply(images, {"flipped": torch.tensor([True, False])})
     assert torch.equal(out[0], images[0].flip(2)) and torch.equal(out[1], images[1])
-    assert abs(Flip(0.3).draw(10_000, _seeded(0))["flipped"].double().mean().item() - 0.3) < 0.02
+    assert abs(HorizontalFlip(0.3).draw(10_000, _seeded(0))["flipped"].double().mean().item() - 0.3) < 0.02
 
 
 def test_a_resized_crop_of_everything_changes_nothing() -> None:
@@ -213,7 +213,7 @@ def test_mixing_twice_takes_soft_labels() -> None:
 
 
 def test_views_are_independent_and_keep_the_original() -> None:
-    views = Views(query=Compose(PadCrop(2), Flip()), key=PadCrop(2))
+    views = Views(query=Compose(PadCrop(2), HorizontalFlip()), key=PadCrop(2))
     images = _images()
     draws = views.draw(8, _seeded(0))
     batch = views({"image": images}, draws)
@@ -226,7 +226,7 @@ def test_views_are_independent_and_keep_the_original() -> None:
 def test_nonsense_is_refused() -> None:
     for make in (
         lambda: PadCrop(0),
-        lambda: Flip(1.5),
+        lambda: HorizontalFlip(1.5),
         lambda: ResizedCrop(scale=(0.5, 0.1)),
         lambda: ResizedCrop(ratio=(0.0, 1.0)),
         lambda: ResizedCrop(size=0),
@@ -236,7 +236,7 @@ def test_nonsense_is_refused() -> None:
         lambda: Erase(ratio=(2.0, 1.0)),
         lambda: Mixup(1),
         lambda: CutMix(3, alpha=0.0),
-        lambda: Views(image=Flip()),
+        lambda: Views(image=HorizontalFlip()),
         lambda: Views(),
     ):
         with pytest.raises(InputError):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ordinate.data.augment import Compose, Flip, Mixup, PadCrop
+from ordinate.data.augment import Compose, HorizontalFlip, Mixup, PadCrop
 from ordinate.data.batches import Generated, Shuffled, Subset, TensorSource
 from ordinate.ground.errors import InputError
 
@@ -47,7 +47,7 @@ def test_seeds_and_epochs_shuffle_differently() -> None:
 def test_processes_together_see_what_one_would(world: int, per_process: int, step: int) -> None:
     images = torch.rand(23, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     source = TensorSource(image=images, label=torch.arange(23) % 4)
-    batches = Shuffled(source, 2 * world * per_process, 3, Compose(PadCrop(2), Flip(), Mixup(4)))
+    batches = Shuffled(source, 2 * world * per_process, 3, Compose(PadCrop(2), HorizontalFlip(), Mixup(4)))
     whole = batches(step)
     shares = [batches(step, rank, world) for rank in range(world)]
     for name, tensor in whole.items():

@@ -25,7 +25,7 @@ __all__ = [
     "Compose",
     "CutMix",
     "Erase",
-    "Flip",
+    "HorizontalFlip",
     "Mixup",
     "PadCrop",
     "ResizedCrop",
@@ -129,7 +129,7 @@ class PadCrop(Augmentation):
         return _gather(padded, rows, columns)
 
 
-class Flip(Augmentation):
+class HorizontalFlip(Augmentation):
     """Left to right.
 
     Args:
