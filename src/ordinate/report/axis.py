@@ -87,8 +87,8 @@ class Axis:
                 found = [lead * 10.0**power for power in powers for lead in leads if self.low <= lead * 10.0**power <= self.high]
                 if len(found) >= 2:
                     return found[:: max(1, math.ceil(len(found) / (about + 1)))]
-        raw = (self.high - self.low) / max(1, about)
-        power = 10.0 ** math.floor(math.log10(raw))
-        step = next(power * lead for lead in (1, 2, 5, 10) if power * lead >= raw)
+        length = self.high - self.low
+        power = 10.0 ** math.floor(math.log10(length / about))
+        step = min((power * lead for lead in (1, 2, 5, 10)), key=lambda step: abs(length / step - about))
         first, last = math.ceil(self.low / step), math.floor(self.high / step)
         return [float(f"{index * step:.12g}") for index in range(first, last + 1)]

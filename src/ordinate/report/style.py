@@ -1,7 +1,7 @@
 """How everything that is drawn looks: one colour for a verdict, one for a contender, on light and on dark.
 
 The colours stay apart for the common forms of colour blindness, and none carries a meaning alone: a verdict has its sign, a contender its label and, past the fourth, its dash.
-Contenders use no green and no vermilion, which belong to verdicts.
+Contenders keep away from the verdicts' colours.
 """
 
 from typing import Any
@@ -21,17 +21,18 @@ THEMES: dict[str, dict[str, str]] = {
         "link": "#0a5ea0",
         "holds": "#007a5a",
         "fails": "#c04a00",
-        "inconclusive": "#7d6200",
+        "inconclusive": "#5a57b0",
         "unchecked": "#6b747c",
+        "stale": "#7d6200",
         "allowed": "#e3f2ec",
         "arm0": "#0072b2",
         "arm1": "#c77700",
-        "arm2": "#a63d82",
-        "arm3": "#2a9ba5",
-        "arm4": "#5d4bb0",
-        "arm5": "#7a7a00",
-        "arm6": "#8a4b2a",
-        "arm7": "#6e6e6e",
+        "arm2": "#463026",
+        "arm3": "#cc3270",
+        "arm4": "#14406e",
+        "arm5": "#94805a",
+        "arm6": "#7a20e0",
+        "arm7": "#59636b",
     },
     "dark": {
         "page": "#14171a",
@@ -43,17 +44,18 @@ THEMES: dict[str, dict[str, str]] = {
         "link": "#74b8f2",
         "holds": "#35d0a0",
         "fails": "#ff9254",
-        "inconclusive": "#e8c33c",
+        "inconclusive": "#a9a6f8",
         "unchecked": "#98a2aa",
+        "stale": "#e8c33c",
         "allowed": "#17352c",
-        "arm0": "#56aeea",
-        "arm1": "#f0a83a",
-        "arm2": "#e58ac6",
-        "arm3": "#5fd0da",
-        "arm4": "#a99bf0",
-        "arm5": "#c8c850",
-        "arm6": "#d99a76",
-        "arm7": "#b0b0b0",
+        "arm0": "#4aa8ec",
+        "arm1": "#f0a030",
+        "arm2": "#f2ecd0",
+        "arm3": "#e0559f",
+        "arm4": "#2f74c4",
+        "arm5": "#a08458",
+        "arm6": "#c9f09c",
+        "arm7": "#67727a",
     },
 }
 
