@@ -6,6 +6,7 @@ and called again with `resume=True` therefore goes on from its last checkpoint a
 Under `torchrun` every process takes its share of the rows of the same batch and the gradients are averaged, so that N processes do what one would with the whole batch.
 """
 
+import atexit
 import math
 import os
 import signal
@@ -15,7 +16,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from lightning_fabric import Fabric
@@ -40,6 +41,7 @@ _CHECKPOINT_SECONDS = 30.0
 _ROWS_NAMED = 16
 
 
+@runtime_checkable
 class Batches(Protocol):
     """Makes the batch of a step: the rows of process `rank` out of `world`, all on the CPU. A pure function of its arguments."""
 
@@ -105,10 +107,17 @@ def _asked_to_stop(alone: bool) -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+def _leave_group() -> None:
+    # A process that ends while its group's threads still run is aborted by the C++ runtime.
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def _make_fabric(device: str, precision: str) -> Fabric:
     kind = torch.device(device)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world > 1:
+        atexit.register(_leave_group)
         local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
         return Fabric(accelerator=kind.type, devices=local, num_nodes=world // local, strategy="ddp", precision=cast(Any, precision))
     devices: Any = [kind.index or 0] if kind.type == "cuda" else 1
@@ -209,7 +218,7 @@ def fit(
         if saved.state["precision"]:
             fabric.strategy.precision.load_state_dict(saved.state["precision"])
         start = saved.step
-        history.best = tuple(saved.card["best"]) if saved.card.get("best") else None  # type: ignore[assignment]
+        history.best = tuple(saved.card["best"]) if saved.card.get("best") else None
         if first:
             history.rewind(start)
 
@@ -293,14 +302,14 @@ def _advance(fabric: Fabric, step_module: Any, optimizer: Any, batch: Batch, rec
 
     def losses() -> Tensor:
         optimizer.zero_grad()
-        total = torch.zeros((), device=fabric.device)
+        parts = []
         for number, piece in enumerate(pieces, start=1):
             more = number < len(pieces)
             with fabric.no_backward_sync(step_module) if more else nullcontext():
                 loss = step_module(piece) / len(pieces)
                 fabric.backward(loss)
-            total += loss.detach()
-        return total
+            parts.append(loss.detach())
+        return torch.stack(parts).sum()
 
     if recipe.optimizer == "lbfgs":
         loss = optimizer.step(losses)
