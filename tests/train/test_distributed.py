@@ -43,5 +43,7 @@ def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
     alone, together = load_file(one), load_file(two)
     assert alone.keys() == together.keys()
     for name in alone:
-        torch.testing.assert_close(together[name], alone[name], atol=1e-10, rtol=1e-8, msg=name)
+        torch.testing.assert_close(
+            together[name], alone[name], atol=1e-6 if name == "loss" else 1e-12, rtol=0, msg=name
+        )  # losses are recorded in single precision
     assert list((tmp_path / "run-2" / "checkpoints").glob("step-00000012"))

@@ -110,10 +110,12 @@ class TrainingTask(Task):
 
     Attributes:
         objectives: the names of the objectives that its batches can serve; the first is what arms are trained on.
+        batch_size: rows a step.
         points: how often the curves of the metrics are sampled on the way.
     """
 
     objectives: ClassVar[tuple[str, ...]]
+    batch_size: int
     points: int = 5
 
     @abstractmethod
