@@ -5,6 +5,7 @@ it does not scale, and its text stays as large as the page's. Every label is esc
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,9 +15,9 @@ from markupsafe import Markup, escape
 from ordinate.experiment.evidence import Judgement
 from ordinate.experiment.verdict import Interval
 from ordinate.report.axis import Axis, is_geometric, number, spans_decades
-from ordinate.report.style import ARM_DASHES
+from ordinate.report.style import ARM_DASHES, css_colours
 
-__all__ = ["Line", "bar_strip", "bounds_of", "chart", "score_axis", "score_strip", "spoken", "ticks_strip"]
+__all__ = ["Line", "bar_strip", "bounds_of", "chart", "placed", "score_axis", "score_strip", "spoken", "standalone", "ticks_strip"]
 
 _MARGIN = 3.0
 _STACK = 11.0
@@ -195,3 +196,36 @@ def _line(line: Line, places: Sequence[tuple[float, float]]) -> str:
     if line.marked or len(places) == 1:
         drawn += "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in places)
     return drawn
+
+
+def standalone(inside: str, width: int, height: int, words: str) -> str:
+    """A drawing as a file of its own: it brings its colours, a card to lie on, and follows the reader's light or dark.
+
+    Args:
+        inside: SVG elements in a view box from (0, 0) to (`width`, `height`).
+        width: in CSS pixels.
+        height: in CSS pixels.
+        words: what it shows, for those who do not see it.
+
+    Returns:
+        The text of the SVG file.
+    """
+    said = escape(words)
+    style = (
+        f":root {{ {css_colours('light')} }} @media (prefers-color-scheme: dark) {{ :root {{ {css_colours('dark')} }} }} "
+        "text { font: 12px system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', Helvetica, Arial, sans-serif; fill: var(--ink); } "
+        "text.soft { fill: var(--soft); } text.small { font-size: 11px; } text.title { font-size: 15px; font-weight: 600; } "
+        "text.name { font-weight: 600; } svg.chart text, svg.strip text { fill: var(--soft); font-size: 11px; }"
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{said}">\n'
+        f"<title>{said}</title>\n<style>{style}</style>\n"
+        f'<rect x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="10" fill="var(--card)" stroke="var(--line)"/>\n{inside}\n</svg>\n'
+    )
+
+
+def placed(drawing: Markup, x: float, y: float, width: float, height: float) -> str:
+    """A strip or chart at a place of a standalone drawing: (x, y) is its upper left corner."""
+    head, _, rest = str(drawing).partition(">")
+    kept = re.sub(r' (?:width|height|role|aria-label)="[^"]*"', "", head)
+    return f'{kept} x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}">{rest}'

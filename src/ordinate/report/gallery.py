@@ -23,7 +23,7 @@ from ordinate.report.drawing import Line, bar_strip, bounds_of, chart, score_axi
 from ordinate.report.listing import Entry, Source
 from ordinate.report.style import VERDICTS, css_colours, verdict_key
 
-__all__ = ["write_gallery"]
+__all__ = ["machine_words", "write_gallery"]
 
 _WORDS = {"holds": "holds", "fails": "fails", "inconclusive": "inconclusive", "unchecked": "not checked"}
 _PLURALS = {**_WORDS, "holds": "hold", "fails": "fail"}
@@ -72,7 +72,7 @@ def _environment() -> Environment:
         scores=_scores,
         curves=_curves,
         costs=_costs,
-        machine_words=_machine_words,
+        machine_words=machine_words,
         duration=_duration,
     )
     return environment
@@ -147,7 +147,7 @@ def _costs(table: Table) -> list[dict[str, str]]:
     return found
 
 
-def _machine_words(machine: dict[str, Any]) -> str:
+def machine_words(machine: dict[str, Any]) -> str:
     """The machine of an evidence document in a few words."""
     gpus = machine.get("gpus") or []
     parts = [
