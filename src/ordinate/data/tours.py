@@ -23,6 +23,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ordinate.ground.errors import InputError
+from ordinate.ground.seeds import generator
 
 __all__ = [
     "SOLVERS",
@@ -48,7 +49,7 @@ def distances(points: Float[Tensor, "batch n dim"]) -> Float[Tensor, "batch n n"
     return (points[:, :, None] - points[:, None]).norm(dim=-1)
 
 
-def tour_lengths(distance: Float[Tensor, "batch n n"], tours: Int[Tensor, "batch n"]) -> Float[Tensor, "batch"]:
+def tour_lengths(distance: Float[Tensor, "batch n n"], tours: Int[Tensor, "batch n"]) -> Float[Tensor, " batch"]:
     """The length of each closed tour."""
     rows = torch.arange(len(tours), device=tours.device)[:, None]
     return distance[rows, tours, tours.roll(-1, dims=1)].sum(dim=1)
@@ -217,7 +218,7 @@ def christofides(distance: Float[Tensor, "batch n n"]) -> Int[Tensor, "batch n"]
     return torch.tensor(tours, dtype=torch.int64).reshape(-1, n)
 
 
-def random_tours(distance: Float[Tensor, "batch n n"], generator: torch.Generator) -> Int[Tensor, "batch n"]:
+def random_tours(distance: Float[Tensor, "batch n n"], draws: torch.Generator) -> Int[Tensor, "batch n"]:
     """Uniformly random tours: what a length must be compared with at least.
 
     Raises:
@@ -225,7 +226,7 @@ def random_tours(distance: Float[Tensor, "batch n n"], generator: torch.Generato
     """
     _check(distance)
     batch, n, _ = distance.shape
-    rest = torch.rand(batch, n - 1, generator=generator).argsort(dim=1) + 1
+    rest = torch.rand(batch, n - 1, generator=draws).argsort(dim=1) + 1
     return torch.cat((torch.zeros(batch, 1, dtype=torch.int64), rest), dim=1)
 
 
@@ -236,4 +237,5 @@ SOLVERS: dict[str, Callable[[Tensor], Tensor]] = {
     "nearest-neighbour+2-opt": lambda distance: two_opt(distance, nearest_neighbour(distance)),
     "christofides": christofides,
     "christofides+2-opt": lambda distance: two_opt(distance, christofides(distance)),
+    "random": lambda distance: random_tours(distance, generator("random tours")),
 }
