@@ -6,6 +6,7 @@ and `push_to_hub` and `from_pretrained` are those of `huggingface_hub`'s mixin.
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any, ClassVar
 
 from huggingface_hub import PyTorchModelHubMixin
 from jaxtyping import Float
@@ -22,6 +23,11 @@ FAMILY_FILE = "ordinate.json"
 class Model(nn.Module, PyTorchModelHubMixin, library_name="ordinate", tags=["ordinate"]):
     """A whole network. Constructor arguments are keyword-able JSON values (numbers, strings, lists, None)."""
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The constructor arguments that rebuild this network, defaults included."""
+        return dict(self._hub_mixin_config or {})  # type: ignore[arg-type]  # a dictionary, since no constructor here takes a dataclass
+
     def _save_pretrained(self, save_directory: Path) -> None:
         super()._save_pretrained(save_directory)
         # config.json holds the arguments; the family lets load_model find the class among those that the registry knows.
@@ -32,13 +38,23 @@ class VisionEncoder(Model, ABC):
     """An image network that speaks timm's verbs.
 
     `forward(x) == forward_head(forward_features(x))`. A subclass sets `num_features`, `num_classes` and `in_chans`, keeps its classifier in `head`,
-    and implements `forward_features` and `pool`.
+    and implements `forward_features` and `pool`. For comparisons at a budget it declares, in `small`, its shape for small images as a function of one width, of which `width_multiple` is the unit.
     """
 
+    width_multiple: ClassVar[int] = 1
     num_features: int
     num_classes: int
     in_chans: int
     head: nn.Module
+
+    @classmethod
+    def small(cls, width: int, *, image_size: int, in_chans: int, num_classes: int) -> "VisionEncoder":
+        """The family's shape for small images (8 to 64 pixels) with `width` channels, a multiple of `width_multiple`, at its narrowest.
+
+        Raises:
+            InputError: the family has no such shape.
+        """
+        raise InputError(f"{cls.__name__} declares no shape for small images")
 
     @abstractmethod
     def forward_features(self, x: Float[Tensor, "batch channels height width"]) -> Tensor:
@@ -71,6 +87,8 @@ class VisionEncoder(Model, ABC):
             raise InputError(f"num_classes must be 0 (no head) or more, not {num_classes}")
         parameter = next(self.parameters())
         self.num_classes = num_classes
+        if self._hub_mixin_config is not None:  # what is saved must rebuild the new head
+            self._hub_mixin_config = {**self.arguments, "num_classes": num_classes}
         head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
         self.head = head.to(device=parameter.device, dtype=parameter.dtype)
 

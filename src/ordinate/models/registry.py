@@ -5,8 +5,10 @@ A file of this room offers its networks in `MODELS: dict[str, partial[Model]]`, 
 """
 
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from fnmatch import fnmatchcase
 from functools import cache, partial
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,9 +22,18 @@ from ordinate.ground.discovery import offered
 from ordinate.ground.errors import InputError, choose
 from ordinate.ground.files import atomic_folder, read_json
 from ordinate.models.base import FAMILY_FILE, Model
-from ordinate.nn.official import OfficialCheckpoint, State
+from ordinate.nn.official import OfficialCheckpoint
 
-__all__ = ["create_model", "list_models", "list_official", "load_model", "load_official", "model_class", "save_model"]
+__all__ = [
+    "create_model",
+    "list_models",
+    "list_official",
+    "load_model",
+    "load_official",
+    "model_class",
+    "published_arguments",
+    "save_model",
+]
 
 
 @cache
@@ -52,6 +63,15 @@ def model_class(name: str) -> type[Model]:
         InputError: there is none of that name.
     """
     return _models()[choose("model", name, _models())].func  # type: ignore[return-value]
+
+
+def published_arguments(name: str) -> dict[str, Any]:
+    """What the model called `name` sets among its class's constructor arguments.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    return dict(_models()[choose("model", name, _models())].keywords)
 
 
 def create_model(name: str, **overrides: Any) -> Model:
@@ -90,7 +110,7 @@ def load_model(folder: Path | str) -> Model:
     """Rebuild a model from a folder of `save_model`, or from a repository of the hub (``"owner/name"``).
 
     Raises:
-        InputError: the folder is not one of ours, or its weights are damaged.
+        InputError: the folder is not one of ours, or its files are damaged, absent, or do not fit each other.
     """
     path = Path(folder)
     if not path.is_dir() and (str(folder).count("/") != 1 or str(folder).startswith((".", "/"))):
@@ -98,13 +118,20 @@ def load_model(folder: Path | str) -> Model:
     card = path / FAMILY_FILE if path.is_dir() else Path(hf_hub_download(str(folder), FAMILY_FILE))
     families = {entry.func.__name__: cast(type[Model], entry.func) for entry in _models().values()}
     family: type[Model] = families[choose("model family", str(read_json(card).get("family")), families)]
+    if path.is_dir():
+        read_json(path / "config.json")  # a damaged one is named here; the hub's reader would not
+        if not (path / "model.safetensors").is_file():
+            raise InputError(f"{folder} has no model.safetensors: restore it from a copy")
     try:
-        return family.from_pretrained(str(folder))
+        with redirect_stdout(StringIO()):  # the hub's reader announces itself on stdout, which belongs to whoever called
+            return family.from_pretrained(str(folder), strict=True)
     except SafetensorError as error:
         raise InputError(f"{folder}/model.safetensors is damaged ({error}): restore it from a copy") from None
+    except RuntimeError as error:
+        raise InputError(f"{folder}: the weights do not fit config.json ({' '.join(str(error).split())[:300]})") from None
 
 
-def read_state(source: Path | str | State) -> dict[str, Any]:
+def read_state(source: Path | str | Mapping[str, Any]) -> dict[str, Any]:
     """Read a checkpoint file (.safetensors, or .pt/.pth/.bin through torch's weights-only reader), or pass a dictionary on.
 
     Raises:
@@ -130,7 +157,7 @@ def read_state(source: Path | str | State) -> dict[str, Any]:
         ) from None
 
 
-def load_official(name: str, source: Path | str | State, **config: Any) -> nn.Module:
+def load_official(name: str, source: Path | str | Mapping[str, Any], **config: Any) -> nn.Module:
     """Build our module for a checkpoint of the paper's own repository, and load the checkpoint into it.
 
     Args:
