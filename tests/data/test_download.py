@@ -94,7 +94,7 @@ def test_another_hash_is_refused_and_nothing_is_kept(server: Server, toy: Datase
     server.content["/deep/two.txt"] = b"something else"
     with pytest.raises(MissingError, match=r"two\.txt did not arrive as it should be .* ordinate data get toy"):
         download.get("toy", tmp_path)
-    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_stopped_download_goes_on_where_it_was(server: Server, toy: Dataset, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_stopped_download_goes_on_where_it_was(server: Server, toy: Dataset, t
 def test_without_a_network_the_line_says_what_to_do(server: Server, toy: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unreachable = tuple(replace(each, url=f"http://127.0.0.1:1/{each.file}") for each in toy.downloads)
     _known(monkeypatch, replace(toy, downloads=unreachable))
-    with pytest.raises(MissingError, match=r"\(ConnectionError\).*put one\.txt, deep/two\.txt into .*toy by hand"):
+    with pytest.raises(MissingError, match=rf"\(ConnectionError\).*put one\.txt, deep/two\.txt into {tmp_path}/toy by hand"):
         download.get("toy", tmp_path)
 
 
@@ -171,7 +171,7 @@ def test_a_hub_dataset_that_has_changed_is_refused(tmp_path: Path, monkeypatch: 
     _hub(tmp_path, monkeypatch, {"train": 4, "test": 3})
     with pytest.raises(MissingError, match="has 4 rows of text, label where 5 of text, label were expected"):
         download.get("toy-hub", tmp_path / "data")
-    assert list((tmp_path / "data" / "toy-hub").iterdir()) == []
+    assert list((tmp_path / "data").iterdir()) == []
 
 
 def test_a_hub_dataset_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from ordinate.cli.options import DataDir, Json, Quiet
 
 __all__ = ["app", "get", "list_datasets"]
 
-app = typer.Typer(name="data", help="Named datasets: built in, or downloaded with a checked hash.", no_args_is_help=True)
+app = typer.Typer(name="data", help="Named datasets: built in, or downloaded with a checked hash.")
 
 
 @app.command("list")

@@ -5,6 +5,7 @@ What is downloaded waits in the cache folder until all of it is there and checke
 
 import logging
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,23 +43,31 @@ def get(name: str, data: Path | None = None, watch: Watch | None = None) -> list
     if dataset.built_in or not dataset.absent(data):
         return []
     folder = dataset.folder(data)
+    _check_writable(folder)
+    try:
+        if dataset.hub is not None:
+            return _from_hub(dataset, folder)
+        staging = cache_folder() / "downloads" / dataset.name
+        _download(dataset, staging, folder, watch)
+        if dataset.make is not None:
+            placed = make.MAKERS[dataset.make](staging, folder)
+        else:
+            placed = [_place(staging / file, folder / file) for file in dataset.absent(data)]
+        shutil.rmtree(staging, ignore_errors=True)
+        return placed
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _check_writable(folder: Path) -> None:
+    """Before anything is downloaded."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise InputError(f"{folder} cannot be written ({error.strerror}): set ORDINATE_DATA to a folder that can") from None
-    if dataset.hub is not None:
-        return _from_hub(dataset, folder)
-    staging = cache_folder() / "downloads" / dataset.name
-    _download(dataset, staging, watch)
-    if dataset.make is not None:
-        placed = make.MAKERS[dataset.make](staging, folder)
-    else:
-        placed = [_place(staging / file, folder / file) for file in dataset.absent(data)]
-    shutil.rmtree(staging, ignore_errors=True)
-    return placed
 
 
 def _place(source: Path, target: Path) -> Path:
@@ -95,7 +104,7 @@ class _Meter:
         self._watch(self._done, self._files, self._before)
 
 
-def _download(dataset: Dataset, staging: Path, watch: Watch | None) -> None:
+def _download(dataset: Dataset, staging: Path, folder: Path, watch: Watch | None) -> None:
     import pooch
     from requests import RequestException
 
@@ -114,7 +123,7 @@ def _download(dataset: Dataset, staging: Path, watch: Watch | None) -> None:
         except RequestException as error:
             raise MissingError(
                 f"{download.url} cannot be downloaded ({_short(error)}): try  ordinate data get {dataset.name}  again with a network, or put"
-                f" {dataset.layout} into {dataset.folder()} by hand (from {dataset.home})"
+                f" {dataset.layout} into {folder} by hand (from {dataset.home})"
             ) from None
         except ValueError:
             raise MissingError(
@@ -130,6 +139,7 @@ def _short(error: Exception) -> str:
 
 def _from_hub(dataset: Dataset, folder: Path) -> list[Path]:
     datasets = require("datasets", "language")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it reports every retry
     placed = []
     for split, count in dataset.rows.items():
         try:

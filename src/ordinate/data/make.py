@@ -197,7 +197,7 @@ def _hypergraph(staging: Path, folder: Path) -> list[Path]:
     return made
 
 
-def _members(hypergraph: dict[Any, Iterable[int]]) -> Iterator[tuple[int, int]]:
+def _members(hypergraph: dict[Any, Iterable[Any]]) -> Iterator[tuple[int, int]]:
     for edge, nodes in enumerate(hypergraph.values()):
         for node in sorted(nodes):
             yield int(node), edge
