@@ -26,6 +26,7 @@ _ENDINGS = {
     **dict.fromkeys(("ions", "ion", "ors", "or", "ings", "ing", "ened", "ers", "er", "ed", "es", "en", "ly", "ies", "e", "s", "y"), 4),
 }  # fmt: skip
 _PREFIXES = ("hyper", "auto", "multi", "super", "sub")
+_DOUBLED = re.compile(r"([^aeiou])\1$")  # what a British ending doubles: travelling, modelled
 _LATENT = 24
 _FAINT = 0.08
 
@@ -48,7 +49,7 @@ def _stem(word: str) -> str:
     while True:
         shorter = next((word[: -len(end)] for end, least in _ENDINGS.items() if word.endswith(end) and len(word) - len(end) >= least), word)
         if shorter == word:
-            return word
+            return _DOUBLED.sub(r"\1", word)
         word = shorter
 
 
