@@ -8,6 +8,7 @@ import platform
 import subprocess
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,9 @@ def _file_of(module: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
 
 
-def _meaning(path: Path) -> tuple[str, set[str]]:
-    """The code of a file without its docstrings, comments and blank lines, and the modules of ours that it imports."""
-    source = path.read_text(encoding="utf-8")
+@cache
+def _meaning(source: str) -> tuple[str, frozenset[str]]:
+    """A hash of the code of a file, without its docstrings, comments and layout, and the modules of ours that it imports."""
     tree = ast.parse(source)
     imported: set[str] = set()
     for node in ast.walk(tree):
@@ -86,7 +87,16 @@ def _meaning(path: Path) -> tuple[str, set[str]]:
             and ast.get_docstring(node, clean=False) is not None
         ):
             node.body = node.body[1:] or [ast.Pass()]
-    return ast.dump(tree), {name for name in imported if name.startswith("ordinate.")}
+    digest = hashlib.blake2b(repr(_structure(tree)).encode(), digest_size=8).hexdigest()
+    return digest, frozenset(name for name in imported if name.startswith("ordinate."))
+
+
+def _structure(value: Any) -> Any:
+    """A syntax tree as nested tuples. Empty fields are left out: Pythons differ in which of them they have, and evidence made with one is not stale under another."""
+    if isinstance(value, ast.AST):
+        fields = ((name, _structure(field)) for name, field in ast.iter_fields(value) if field is not None and field != [])
+        return (type(value).__name__, *fields)
+    return tuple(map(_structure, value)) if isinstance(value, list) else value
 
 
 def source_hashes(roots: Iterable[str]) -> dict[str, str]:
@@ -104,8 +114,7 @@ def source_hashes(roots: Iterable[str]) -> dict[str, str]:
         path = _file_of(module)
         if path is None:
             continue
-        text, imported = _meaning(path)
-        hashes[module] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        hashes[module], imported = _meaning(path.read_text(encoding="utf-8"))
         waiting.extend(imported)
     return dict(sorted(hashes.items()))
 
