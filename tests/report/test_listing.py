@@ -1,6 +1,7 @@
 import dataclasses
 import shutil
 import warnings
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,14 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "runs"
 
 
+@cache
+def checked(scale: str, only: tuple[str, ...] = ()) -> Evidence:
+    return check_paper(PAPER, Setting(scale=scale), only=only)
+
+
 def leave(runs: Path, scale: str, time: str, only: tuple[str, ...] = (), **changes: object) -> Evidence:
     """Leave evidence where `ordinate reproduce` would."""
-    evidence = dataclasses.replace(check_paper(PAPER, Setting(scale=scale), only=only), started=time, **changes)
+    evidence = dataclasses.replace(checked(scale, only), started=time, **changes)
     folder = runs / "reproduce" / f"{SLUG}-{scale}" / time
     folder.mkdir(parents=True)
     evidence.save(folder / "evidence.json")
@@ -68,7 +74,7 @@ def test_a_run_of_one_claim_leaves_the_others_to_the_next(runs: Path) -> None:
 
 
 def test_own_runs_come_before_the_committed_evidence(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    committed = dataclasses.replace(check_paper(PAPER, Setting(scale="full")), started="committed")
+    committed = dataclasses.replace(checked("full"), started="committed")
     monkeypatch.setattr(listing, "committed_evidence", lambda slug: [committed])
     leave(runs, "smoke", "20260101-000000")
     assert origins(entry(runs)) == dict.fromkeys(CLAIMS, "20260101-000000") | {"unclear": "committed"}
@@ -150,6 +156,5 @@ def test_the_document_has_its_keys_for_every_paper(runs: Path) -> None:
 
 
 def test_counts_are_of_the_checks_that_count() -> None:
-    evidence = check_paper(PAPER, Setting())
-    found = make_entry(catalogue()[SLUG], PAPER, [Source(evidence)])
+    found = make_entry(catalogue()[SLUG], PAPER, [Source(checked("smoke"))])
     assert (found.count("holds"), found.count("fails"), found.count("inconclusive"), found.count(None)) == (2, 1, 0, 1)
