@@ -95,9 +95,10 @@ def test_grey_folders_have_one_channel_and_mixed_ones_three(image_folder: MakeFo
 def test_mixed_sizes_need_an_image_size(image_folder: MakeFolder, picture: Picture) -> None:
     path = image_folder({"a": 5, "b": 5})
     (path / "a" / "wide.png").write_bytes(picture(5, (6, 20)))
-    with pytest.raises(InputError, match=r"2 sizes \(6x20 to 8x8 pixels\): choose one with image_size"):
+    with pytest.raises(InputError, match=r"2 sizes \(6x20 to 8x8 pixels\): choose one, as in .*@4"):
         open_images(path)
     data = open_images(path, image_size=7)
+    assert open_images(f"{path}@7").shape == data.shape == open_images(Path(f"{path}@7")).shape
     assert data.shape == (3, 7, 7) and _all(data)["image"].shape == (9, 3, 7, 7)
 
 

@@ -192,9 +192,14 @@ def _shape(path: Path, headers: dict[Path, Header], image_size: int | None) -> t
     if len(sizes) > 1:
         (low_height, low_width), (high_height, high_width) = sizes[0], sizes[-1]
         raise InputError(
-            f"{path} holds images of {len(sizes)} sizes ({low_height}x{low_width} to {high_height}x{high_width} pixels): choose one with image_size"
+            f"{path} holds images of {len(sizes)} sizes ({low_height}x{low_width} to {high_height}x{high_width} pixels): choose one, as in {path}@{_near(low_height, low_width)}"
         )
     return channels, *sizes[0]
+
+
+def _near(height: int, width: int) -> int:
+    """A side that suits the smallest of the images: the power of two next below, at most 224."""
+    return min(224, 1 << (max(1, min(height, width)).bit_length() - 1))
 
 
 def _report(path: Path, skipped: tuple[str, ...], count: int, strict: bool) -> None:

@@ -1,9 +1,10 @@
 """Images with a class each, by name or path, ready for training.
 
 Named: ``digits`` (scikit-learn's, built in), ``mnist``, ``cifar10``. By path: a folder in which a class is a subfolder, or one of parquet tables as hubs keep them (``train*.parquet``,
-``test*.parquet``). Pixels become (x / 255 - mean) / std with the channels' mean and standard deviation over (a sample of) the training split, the same for both splits.
+``test*.parquet``). Either may be followed by the side in pixels that its images are brought to: ``photos@64``. Pixels become (x / 255 - mean) / std with the channels' mean and standard deviation over (a sample of) the training split, the same for both splits.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ __all__ = ["NAMED_IMAGES", "ImageData", "Standardised", "open_images"]
 NAMED_IMAGES = ("cifar10", "digits", "mnist")
 """Datasets of images with classes that :func:`open_images` knows by name."""
 _CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+_SIZED = re.compile(r"(.+)@(\d+)")
 _SAMPLED = 4096  # images over which mean and standard deviation are taken
 
 
@@ -76,16 +78,20 @@ def open_images(name_or_path: str | Path, *, strict: bool = False, image_size: i
     Args:
         name_or_path: one of :data:`NAMED_IMAGES`, or a folder. A name wins over a folder of the same name: write ``./digits`` for that.
         strict: a corrupt image is an error; otherwise it is left out, with one warning that names and counts.
-        image_size: side in pixels to which images are resized (the shorter side, then a crop of the centre). Needed where sizes differ.
+        image_size: side in pixels to which images are resized (the shorter side, then a crop of the centre), as ``@64`` behind the name says too. Needed where sizes differ.
         folder: where named datasets lie; None is `$ORDINATE_DATA` or the platform's cache folder.
 
     Raises:
         InputError: no such name or path; the folder is empty, of one class, of mixed sizes without `image_size`, or (with `strict`) has a corrupt image.
         MissingError: a named dataset is not at hand; the message names the command that gets it.
     """
+    name = str(name_or_path)
+    sized = _SIZED.fullmatch(name)
+    if sized and not Path(name).exists():
+        name, image_size = sized[1], int(sized[2])
+        name_or_path = name if isinstance(name_or_path, str) else Path(name)
     if image_size is not None and image_size < 1:
         raise InputError(f"image_size must be at least 1 pixel, not {image_size}")
-    name = str(name_or_path)
     if name == "digits":
         return _digits(image_size)
     if name in NAMED_IMAGES:
