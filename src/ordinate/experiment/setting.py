@@ -4,8 +4,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-
 from ordinate.ground.errors import InputError, MissingError, choose
 
 __all__ = ["SCALES", "Setting"]
@@ -62,6 +60,8 @@ class Setting:
 
 
 def _check_device(name: str) -> None:
+    import torch  # here, so that a command's --help does not wait for it
+
     try:
         device = torch.device(name)
     except RuntimeError:
