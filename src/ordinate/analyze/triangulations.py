@@ -4,7 +4,7 @@ Source: Vinyals, Fortunato, Jaitly, Pointer Networks (NIPS 2015), section 4.3.
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ordinate.data.planar import answer_lengths
@@ -35,7 +35,7 @@ def triangulation_metrics(predicted: Int[Tensor, "batch steps"], target: Int[Ten
     }
 
 
-def _triangles(slots: Tensor, base: int) -> tuple[Float[Tensor, "batch triangles"] | Tensor, Tensor]:
+def _triangles(slots: Tensor, base: int) -> tuple[Int[Tensor, "batch triangles"], Bool[Tensor, "batch triangles"]]:
     """Each triangle as one number, whatever the order of its corners, and which of them there are."""
     whole = slots.shape[1] // 3
     corners = slots[:, : 3 * whole].reshape(len(slots), whole, 3).sort(dim=2).values

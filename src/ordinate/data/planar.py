@@ -337,10 +337,9 @@ class PlanarData(Source):
         steps = int((targets != END).sum(dim=1).max()) + 1
         return {"points": self.points[indices, : int(lengths.max())], "lengths": lengths, "target": targets[:, :steps]}
 
-    def split(self, count: int) -> tuple["PlanarData", "PlanarData"]:
-        """The first `count` instances, and the rest."""
-        one = PlanarData(self.points[:count], self.lengths[:count], self.targets[:count])
-        return one, PlanarData(self.points[count:], self.lengths[count:], self.targets[count:])
+    def rows(self, indices: Int[Tensor, " some"]) -> "PlanarData":
+        """The instances of these numbers as data of their own."""
+        return PlanarData(self.points[indices], self.lengths[indices], self.targets[indices])
 
 
 def jitter(
