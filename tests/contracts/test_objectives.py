@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ordinate.data.planar import sample
 from ordinate.ground.errors import InputError
 from ordinate.models.mlp import MLP
+from ordinate.models.pointer_network import PointerNetwork
 from ordinate.objectives.base import Objective, create_objective, list_objectives
 
 OPTIONS = {"classification": [{"matryoshka": [2, 8]}, {"matryoshka": [2, 8], "tied": True}], "contrastive": [{"matryoshka": [2, 8]}]}
@@ -19,7 +21,12 @@ def _images() -> tuple[nn.Module, dict[str, Tensor]]:
     return MLP(num_classes=3, image_size=4, hidden=[6], num_features=8), {**views, "label": torch.tensor([0, 1, 2, 0, 1, 2])}
 
 
-KINDS = (_images,)
+def _points() -> tuple[nn.Module, dict[str, Tensor]]:
+    data = sample("hull", (3, 6), 6, 0)
+    return PointerNetwork(hidden=8), data.take(torch.arange(6))
+
+
+KINDS = (_images, _points)
 """What objectives are tried on, in turn: a model with a batch that has all that an objective of its kind may read."""
 
 
