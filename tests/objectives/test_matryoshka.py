@@ -124,6 +124,7 @@ def test_one_weight_alone_trains_as_a_run_of_that_size_would(model: MLP, batch: 
 def test_nested_classification_fits_the_encoder_or_says_why_not(model: MLP) -> None:
     assert NestedClassification.for_model(MLP(image_size=4, num_features=32)).dims == (8, 16, 32)
     assert NestedClassification.for_model(MLP(image_size=4, num_features=4)).dims == (4,)
+    assert NestedClassification.for_model(MLP(image_size=4, num_features=32), dims=[2, 8]).dims == (2, 8, 32)
     with pytest.raises(InputError, match="own width 8, not 16"):
         create_objective("classification", model, matryoshka=[4, 16])
     with pytest.raises(InputError, match="linear head"):

@@ -43,7 +43,7 @@ class Classification(Objective):
         Args:
             model: what is trained.
             label_smoothing: see the constructor.
-            matryoshka: sizes of a nested embedding, ascending, the last the encoder's width: every prefix is trained to classify too. None trains the whole alone.
+            matryoshka: sizes of a nested embedding, ascending: every such prefix is trained to classify too, besides the whole. None trains the whole alone.
             tied, weights: how, see :class:`ordinate.objectives.matryoshka.NestedClassification`.
 
         Raises:

@@ -212,11 +212,11 @@ class NestedClassification(Objective):
 
         Args:
             model: speaks timm's verbs: `num_features`, `forward_features`, `forward_head`.
-            dims: the sizes; None is the encoder's width halved down to 8.
+            dims: the sizes, ascending. The whole width is trained too where it is not among them; None is the encoder's width halved down to 8.
             tied, weights, reduction, label_smoothing: as in the constructor.
 
         Raises:
-            InputError: the model is not such an encoder, or the last size is not its `num_features`.
+            InputError: the model is not such an encoder, or a size is more than its `num_features`.
         """
         head = getattr(model, "head", None)
         if not isinstance(head, nn.Linear):
@@ -224,7 +224,10 @@ class NestedClassification(Objective):
                 f"nested classification needs a vision encoder with a linear head (num_classes above 0), and {type(model).__name__} has none"
             )
         width = head.in_features
-        sizes = halving_dims(width, min(8, width)) if dims is None else check_dims(dims, width)
+        sizes = halving_dims(width, min(8, width)) if dims is None else list(check_dims(dims))
+        if sizes[-1] < width:
+            sizes.append(width)
+        check_dims(sizes, width)
         return cls(sizes, head.out_features, tied=tied, weights=weights, reduction=reduction, label_smoothing=label_smoothing)
 
     def forward(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
