@@ -32,12 +32,13 @@ app.add_typer(data.app, name="data")
 app.command("report")(report.report)
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool) -> bool:
     if asked:
         from ordinate import __version__
 
         typer.echo(f"ordinate {__version__}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()
