@@ -48,8 +48,15 @@ class VisionEncoder(Model, ABC):
     head: nn.Module
 
     @classmethod
-    def small(cls, width: int, *, image_size: int, in_chans: int, num_classes: int) -> "VisionEncoder":
-        """The family's shape for small images (8 to 64 pixels) with `width` channels, a multiple of `width_multiple`, at its narrowest.
+    def small(cls, width: int, *, image_size: int, in_chans: int, num_classes: int, inner_ratio: float = 4.0) -> "VisionEncoder":
+        """The family's shape for small images (8 to 64 pixels); see `ordinate.models.budget`.
+
+        Args:
+            width: of the narrowest stage, a multiple of `width_multiple`.
+            image_size: the side of the images, in pixels.
+            in_chans: the images' channels.
+            num_classes: of the head.
+            inner_ratio: the inner width of a block (its MLP's, say) over its outer one; the default is the family's own.
 
         Raises:
             InputError: the family has no such shape.

@@ -35,13 +35,14 @@ SPATIAL = ("gnconv", "depthwise")
 
 
 class HorNetBlock(nn.Module):
-    """(B, dim, H, W) -> (B, dim, H, W): spatial mixing, then an MLP of four times the width, each in a pre-normed residual branch with its own scale a channel."""
+    """(B, dim, H, W) -> (B, dim, H, W): spatial mixing, then an MLP, each in a pre-normed residual branch with its own scale a channel."""
 
-    def __init__(self, dim: int, spatial: nn.Module, *, drop_path: float = 0.0, layer_scale: float = 1e-6) -> None:
+    def __init__(self, dim: int, spatial: nn.Module, *, mlp_ratio: float = 4.0, drop_path: float = 0.0, layer_scale: float = 1e-6) -> None:
         """
         Args:
             dim: the channels.
             spatial: what mixes over space; keeps (B, dim, H, W).
+            mlp_ratio: the MLP's inner width over `dim`.
             drop_path: the stochastic depth of both branches.
             layer_scale: what gamma_1 and gamma_2 start at; 0 leaves them out.
         """
@@ -49,8 +50,9 @@ class HorNetBlock(nn.Module):
         self.norm1 = LayerNorm2d(dim)
         self.spatial = spatial
         self.norm2 = LayerNorm2d(dim)
-        self.expand = nn.Linear(dim, 4 * dim)
-        self.contract = nn.Linear(4 * dim, dim)
+        inner = max(1, round(mlp_ratio * dim))
+        self.expand = nn.Linear(dim, inner)
+        self.contract = nn.Linear(inner, dim)
         self.gamma1 = nn.Parameter(torch.full((dim,), layer_scale)) if layer_scale > 0 else None
         self.gamma2 = nn.Parameter(torch.full((dim,), layer_scale)) if layer_scale > 0 else None
         self.drop_path = DropPath(drop_path)
@@ -128,7 +130,7 @@ def _filter_sizes(
 class HorNet(VisionEncoder):
     """The four-stage network; its features are the last stage's map (B, num_features, H / 32, W / 32) at the published patch of 4."""
 
-    width_multiple = 4
+    width_multiple = 2
 
     def __init__(
         self,
@@ -141,6 +143,7 @@ class HorNet(VisionEncoder):
         kernel_size: int = 7,
         scale: float = SCALE,
         spatial: str = "gnconv",
+        mlp_ratio: float = 4.0,
         in_chans: int = 3,
         num_classes: int = 1000,
         image_size: int = 224,
@@ -160,6 +163,7 @@ class HorNet(VisionEncoder):
             kernel_size: of the depthwise convolutions.
             scale: s of the gated convolutions.
             spatial: ``"gnconv"``, or ``"depthwise"`` for the same network with a depthwise convolution and GELU in its place; `orders`, `mixers` and `scale` then count for nothing.
+            mlp_ratio: the MLPs' inner width over the stage's.
             in_chans: the images' channels.
             num_classes: of the head; 0 for none.
             image_size: the side of the images, from which the patch and the filters follow. Other sizes can be given to `forward`.
@@ -192,6 +196,7 @@ class HorNet(VisionEncoder):
                     HorNetBlock(
                         width,
                         _spatial(spatial, width, order, scale, kernel_size, size, export_friendly),
+                        mlp_ratio=mlp_ratio,
                         drop_path=next(rates),
                         layer_scale=layer_scale,
                     )
@@ -215,6 +220,7 @@ class HorNet(VisionEncoder):
         image_size: int,
         in_chans: int,
         num_classes: int,
+        inner_ratio: float = 4.0,
         mixers: Sequence[str] = ("dw", "dw", "dw", "dw"),
         orders: Sequence[int] = (2, 3, 4, 5),
         spatial: str = "gnconv",
@@ -226,6 +232,7 @@ class HorNet(VisionEncoder):
             orders=orders,
             mixers=mixers,
             spatial=spatial,
+            mlp_ratio=inner_ratio,
             in_chans=in_chans,
             num_classes=num_classes,
             image_size=image_size,
@@ -314,7 +321,7 @@ _LAYERS = 13
 class HorNetIsotropic(VisionEncoder):
     """HorNet blocks at one resolution and one width, like a vision transformer without its attention: features (B, dim, H / patch, W / patch)."""
 
-    width_multiple = 32
+    width_multiple = 8
 
     def __init__(
         self,
@@ -326,6 +333,7 @@ class HorNetIsotropic(VisionEncoder):
         filter_size: Sequence[int] | None = None,
         kernel_size: int = 7,
         scale: float = SCALE,
+        mlp_ratio: float = 4.0,
         in_chans: int = 3,
         num_classes: int = 1000,
         image_size: int = 224,
@@ -340,7 +348,7 @@ class HorNetIsotropic(VisionEncoder):
             depth: the number of blocks.
             order: of the gated convolutions.
             mixer: ``"dw"`` or ``"gf"``.
-            filter_size, kernel_size, scale, in_chans, num_classes, image_size, drop_path_rate, layer_scale, export_friendly: as in `HorNet`.
+            filter_size, kernel_size, scale, mlp_ratio, in_chans, num_classes, image_size, drop_path_rate, layer_scale, export_friendly: as in `HorNet`.
             patch: the stem's patch; None is the largest of 16, 8, ... that leaves a map of 7 x 7.
 
         Raises:
@@ -354,7 +362,11 @@ class HorNetIsotropic(VisionEncoder):
         self.blocks = nn.Sequential(
             *(
                 HorNetBlock(
-                    dim, _spatial("gnconv", dim, order, scale, kernel_size, size, export_friendly), drop_path=rate, layer_scale=layer_scale
+                    dim,
+                    _spatial("gnconv", dim, order, scale, kernel_size, size, export_friendly),
+                    mlp_ratio=mlp_ratio,
+                    drop_path=rate,
+                    layer_scale=layer_scale,
                 )
                 for rate in rising_rates(drop_path_rate, depth)
             )
@@ -364,9 +376,20 @@ class HorNetIsotropic(VisionEncoder):
         self.apply(_initialise)
 
     @classmethod
-    def small(cls, width: int, *, image_size: int, in_chans: int, num_classes: int, mixer: str = "dw") -> "HorNetIsotropic":
-        """The family's shape for small images: four blocks of `width` channels."""
-        return cls(dim=width, depth=4, mixer=mixer, in_chans=in_chans, num_classes=num_classes, image_size=image_size)
+    def small(
+        cls, width: int, *, image_size: int, in_chans: int, num_classes: int, inner_ratio: float = 4.0, mixer: str = "dw"
+    ) -> "HorNetIsotropic":
+        """The family's shape for small images: four blocks of `width` channels, of order 4."""
+        return cls(
+            dim=width,
+            depth=4,
+            order=4,
+            mixer=mixer,
+            mlp_ratio=inner_ratio,
+            in_chans=in_chans,
+            num_classes=num_classes,
+            image_size=image_size,
+        )
 
     def forward_features(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features rows columns"]:
         """The last block's map.
