@@ -1,4 +1,5 @@
 import re
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,6 +34,12 @@ def test_every_download_is_pinned_and_hashed(name: str) -> None:
         assert urlsplit(download.url).scheme == "https"
         if "githubusercontent" in download.url:
             assert re.search(r"/[0-9a-f]{40}/", download.url), "a branch may move, a commit does not"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_opener_is_there(name: str) -> None:
+    module, _, function = get_dataset(name).opener.rpartition(".")
+    assert callable(getattr(import_module(module), function))
 
 
 def test_openers_and_names_agree() -> None:

@@ -1,4 +1,3 @@
-import os
 import pickle
 import warnings
 from collections.abc import Callable
@@ -12,8 +11,8 @@ import torch
 from ordinate.data import pictures
 from ordinate.data.images import ImageData, open_images
 from ordinate.ground.errors import InputError, MissingError
+from tests.data.here import needs
 
-DATA = os.environ.get("ORDINATE_DATA")
 MakeFolder = Callable[..., Path]
 Picture = Callable[..., bytes]
 
@@ -213,6 +212,8 @@ def test_what_is_no_folder_of_images(tmp_path: Path) -> None:
         open_images(tmp_path / "absent")
     with pytest.raises(InputError, match="did you mean mnist"):
         open_images("mnits")
+    with pytest.raises(InputError, match="set5 is no dataset of images with classes"):
+        open_images("set5")
     (tmp_path / "file.txt").write_text("x")
     with pytest.raises(InputError, match="is a file"):
         open_images(tmp_path / "file.txt")
@@ -303,7 +304,7 @@ def test_parquet_tables_that_hold_no_images(tmp_path: Path, picture: Picture) ->
         open_images(tmp_path)
 
 
-@pytest.mark.skipif(not (DATA and Path(DATA, "mnist").is_dir()), reason="ORDINATE_DATA has no mnist")
+@needs("mnist")
 def test_a_slice_of_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "DECODED_LIMIT", 0)
     monkeypatch.setattr("ordinate.data.images._SAMPLED", 64)
@@ -312,7 +313,7 @@ def test_a_slice_of_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
     assert abs(data.mean[0] - 0.13) < 0.03
 
 
-@pytest.mark.skipif(not (DATA and Path(DATA, "cifar10").is_dir()), reason="ORDINATE_DATA has no cifar10")
+@needs("cifar10")
 def test_a_slice_of_cifar10(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "DECODED_LIMIT", 0)
     monkeypatch.setattr("ordinate.data.images._SAMPLED", 64)

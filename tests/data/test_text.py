@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -8,8 +7,7 @@ from hypothesis import strategies as st
 
 from ordinate.data.text import TextData, Windows, open_text
 from ordinate.ground.errors import InputError, MissingError
-
-DATA = os.environ.get("ORDINATE_DATA")
+from tests.data.here import needs
 
 
 def _file(folder: Path, text: str, name: str = "text.txt") -> Path:
@@ -99,7 +97,7 @@ def test_windows_are_stretches_and_what_comes_next(size: int, length: int, strid
         windows.take(torch.tensor([len(windows)]))
 
 
-@pytest.mark.skipif(not (DATA and Path(DATA, "tinyshakespeare").is_dir()), reason="ORDINATE_DATA has no tinyshakespeare")
+@needs("tinyshakespeare")
 def test_tiny_shakespeare() -> None:
     data = open_text("tinyshakespeare")
     assert len(data.vocabulary) == 65 and len(data.train) + len(data.valid) == 1_115_394

@@ -1,7 +1,8 @@
 """Images with a class each, by name or path, ready for training.
 
-Named: ``digits`` (scikit-learn's, built in), ``mnist``, ``cifar10``. By path: a folder in which a class is a subfolder, or one of parquet tables as hubs keep them (``train*.parquet``,
-``test*.parquet``). Either may be followed by the side in pixels that its images are brought to: ``photos@64``. Pixels become (x / 255 - mean) / std with the channels' mean and standard deviation over (a sample of) the training split, the same for both splits.
+Named: ``digits`` (scikit-learn's, built in), ``mnist``, ``fashion-mnist``, ``cifar10``. By path: a folder in which a class is a subfolder, or one of parquet tables as hubs keep them (``train*.parquet``,
+``test*.parquet``). Either may be followed by the side in pixels that its images are brought to: ``photos@64``. Pixels become (x / 255 - mean) / std with the channels' mean and standard
+deviation over (a sample of) the training split, the same for both splits.
 """
 
 import re
@@ -13,17 +14,19 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from ordinate.data.batches import Batch, Source, Subset, TensorSource
+from ordinate.data.catalogue import catalogue
 from ordinate.data.folders import held_out, read_folder
 from ordinate.data.home import dataset_folder
+from ordinate.data.make import CIFAR10_CLASSES
 from ordinate.data.pictures import parquet_pictures
 from ordinate.ground.errors import InputError, choose
 from ordinate.ground.seeds import generator
 
 __all__ = ["NAMED_IMAGES", "ImageData", "Standardised", "open_images"]
 
-NAMED_IMAGES = ("cifar10", "digits", "mnist")
+NAMED_IMAGES = ("cifar10", "digits", "fashion-mnist", "mnist")
 """Datasets of images with classes that :func:`open_images` knows by name."""
-_CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+_CLASSES = {"cifar10": list(CIFAR10_CLASSES), "mnist": [str(digit) for digit in range(10)]}  # where a table does not say them itself
 _SIZED = re.compile(r"(.+)@(\d+)")
 _SAMPLED = 4096  # images over which mean and standard deviation are taken
 
@@ -95,12 +98,13 @@ def open_images(name_or_path: str | Path, *, strict: bool = False, image_size: i
     if name == "digits":
         return _digits(image_size)
     if name in NAMED_IMAGES:
-        classes = _CIFAR10 if name == "cifar10" else [str(digit) for digit in range(10)]
-        return _tables(name, dataset_folder(name, "train.parquet", folder), image_size, classes)
+        return _tables(name, dataset_folder(name, "train.parquet", folder), image_size, _CLASSES.get(name))
     path = Path(name_or_path).expanduser()
     if not path.exists():
         if len(path.parts) > 1 or isinstance(name_or_path, Path):
             raise InputError(f"{path}: no such folder")
+        if name in catalogue():
+            raise InputError(f"{name} is no dataset of images with classes: it is opened by {catalogue()[name].opener}")
         choose("dataset of images (or path)", name, NAMED_IMAGES)
     if not path.is_dir():
         raise InputError(f"{path} is a file: images are given as a folder with one subfolder a class")

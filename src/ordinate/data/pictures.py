@@ -98,7 +98,7 @@ class ParquetPictures(Source):
         if image.shape != self.shape:
             height, width = image.shape[1:]
             raise InputError(
-                f"{self.path} row {row} is {height}x{width} pixels, row 0 is {self.shape[1]}x{self.shape[2]}: choose one size with image_size"
+                f"{self.path} row {row} is {height}x{width} pixels, row 0 is {self.shape[1]}x{self.shape[2]}: choose one, as in {self.path.parent}@{min(self.shape[1:])}"
             )
         return image
 
