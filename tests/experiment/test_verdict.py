@@ -2,11 +2,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ordinate.experiment.verdict import combine, interval, judge
+from ordinate.experiment.verdict import Method, combine, interval, judge
 from ordinate.ground.errors import InputError
 
 
@@ -41,6 +41,26 @@ def test_a_bootstrap_interval_lies_within_the_values() -> None:
     found = interval(values, "bootstrap")
     assert min(values) <= found.low < found.mean < found.high <= max(values)
     assert interval(values, "bootstrap") == found
+
+
+def test_a_bootstrap_of_few_values_is_as_wide_as_its_claim_to_95_percent_asks() -> None:
+    draws = np.random.default_rng(0).normal(size=(150, 5))
+    covered = [found.low <= 0 <= found.high for found in (interval(list(row), "bootstrap") for row in draws)]
+    assert np.mean(covered) > 0.88, "a plain BCa interval covers the mean about 83 times in 100"
+
+
+def test_a_bootstrap_of_too_few_values_decides_nothing() -> None:
+    assert judge(interval([5.0, 5.1, 5.2, 5.3], "bootstrap"), 0.0, None) == "inconclusive"
+    assert judge(interval([5.0, 5.1, 5.2, 5.3, 5.4], "bootstrap"), 0.0, None) == "holds"
+    assert judge(interval([5.0, 5.0, 5.0], "bootstrap"), 0.0, None) == "holds", "values that do not differ need no resampling"
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=5, max_size=7), st.sampled_from(["t", "bootstrap"]))
+@settings(max_examples=30, deadline=None)
+def test_an_interval_holds_its_mean_whatever_the_values(values: list[float], method: Method) -> None:
+    found = interval(values, method)
+    slack = 1e-9 * max(map(abs, values))
+    assert found.low - slack <= found.mean <= found.high + slack
 
 
 def test_exact_and_given_need_no_seeds() -> None:

@@ -1,6 +1,8 @@
 r"""Verdicts from intervals.
 
 For paired values :math:`d_1, \dots, d_n`, one a seed, the 95 % interval is Student's :math:`\bar d \pm t_{0.975, n-1}\, s/\sqrt{n}`, or a BCa bootstrap's where the metric is not near-normal.
+Resampling few values understates their spread, so the bootstrap's level is widened to :math:`1 - 2\Phi(-\sqrt{n/(n-1)}\, t_{0.975, n-1})` (Hesterberg, *What Teachers Should Know About the Bootstrap*, 2015: the
+expanded interval), and fewer than five values tell it nothing: no resample of three leaves their range.
 A bound is met when the whole interval lies on its right side, missed when the whole interval lies on the wrong one, and undecided otherwise. One run decides nothing, unless the quantity is exact.
 """
 
@@ -18,6 +20,8 @@ __all__ = ["Interval", "Method", "Verdict", "combine", "interval", "judge"]
 
 Verdict = Literal["holds", "fails", "inconclusive"]
 Method = Literal["t", "bootstrap", "exact", "given"]
+
+_FEWEST_RESAMPLED = 5
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,16 @@ def interval(values: Sequence[float], method: Method = "t") -> Interval:
     spread = float(np.std(values, ddof=1))
     if spread == 0.0:
         return Interval(mean, mean, mean)
+    quantile = float(stats.t.ppf(0.975, len(values) - 1))
     if method == "bootstrap":
+        if len(values) < _FEWEST_RESAMPLED:
+            return Interval(mean, -math.inf, math.inf)
+        level = 1 - 2 * float(stats.norm.cdf(-math.sqrt(len(values) / (len(values) - 1)) * quantile))
         found = stats.bootstrap(
-            (np.asarray(values),), np.mean, n_resamples=9999, method="BCa", rng=np.random.default_rng(0)
+            (np.asarray(values),), np.mean, confidence_level=level, n_resamples=9999, method="BCa", rng=np.random.default_rng(0)
         ).confidence_interval
         return Interval(mean, float(found.low), float(found.high))
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * spread / math.sqrt(len(values))
+    half = quantile * spread / math.sqrt(len(values))
     return Interval(mean, mean - half, mean + half)
 
 
