@@ -16,9 +16,12 @@ def report(
 ) -> None:
     """Write one self-contained HTML file: every paper, its claims, the paper's figure beside ours, verdicts, seeds, curves."""
     from ordinate.cli.console import print_json, say
+    from ordinate.ground.errors import InputError
     from ordinate.report.gallery import write_gallery
     from ordinate.report.listing import list_entries
 
+    if out.is_dir():
+        raise InputError(f"{out} is a folder: name the HTML file to write, {out / 'ordinate-report.html'} say")
     entries = list_entries(runs_folder())
     write_gallery(out, entries)
     if as_json:
