@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ordinate.data.augment import Augmentation
 from ordinate.ground.errors import InputError
-from ordinate.ground.seeds import derive, generator
+from ordinate.ground.seeds import generator
 
 __all__ = ["Batch", "Generated", "Shuffled", "Source", "Subset", "TensorSource"]
 
@@ -173,7 +173,7 @@ class Generated:
         """
         if step < 0:
             raise InputError(f"steps count from 0, there is none before it: {step}")
-        batch = self.make(torch.Generator().manual_seed(derive(self.seed, "batch", step)))
+        batch = self.make(generator(self.seed, "batch", step))
         if world == 1 and rank == 0:
             return batch
         return {name: tensor[_share(len(tensor), rank, world)] for name, tensor in batch.items()}

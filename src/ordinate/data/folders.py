@@ -7,6 +7,7 @@ JPEG. What cannot be read is left out and named.
 
 import warnings
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,7 +101,8 @@ def read_folder(path: Path, *, strict: bool = False, image_size: int | None = No
         _report(path, skipped, len(listed), strict)
     if not headers:
         raise InputError(f"{path} holds no image that can be read: {_few(skipped)}")
-    emptied = [name for name in classes if not any(name == other and file in headers for other, file in train_files)]
+    readable = {name for name, file in train_files if file in headers}
+    emptied = [name for name in classes if name not in readable]
     if emptied:
         raise InputError(f"{path} has no readable training image of {', '.join(emptied[:5])}: {_few(skipped)}")
     shape = _shape(path, headers, image_size)
@@ -160,17 +162,29 @@ def _labelled(path: Path) -> list[tuple[str, Path]]:
 
 
 def _check(files: Sequence[Path]) -> tuple[dict[Path, Header], dict[Path, str]]:
+    """The headers of the files that can be read, and why the others cannot."""
     headers: dict[Path, Header] = {}
     refused: dict[Path, str] = {}
-    for file in files:
-        try:
-            header = read_header(file)
-            if len(files) <= CHECKED_WHOLE or not _ends_well(file):
-                decode(file, grey=header.grey)
-            headers[file] = header
-        except (Unreadable, OSError) as error:
-            refused[file] = str(error)
+    whole = len(files) <= CHECKED_WHOLE
+    # decoding lets other threads run, reading a header does not
+    with ThreadPoolExecutor() as pool:
+        for file, found in zip(files, (pool.map if whole else map)(lambda file: _inspect(file, whole), files), strict=True):
+            if isinstance(found, Header):
+                headers[file] = found
+            else:
+                refused[file] = found
     return headers, refused
+
+
+def _inspect(file: Path, whole: bool) -> Header | str:
+    """Its header, or why it cannot be read."""
+    try:
+        header = read_header(file)
+        if whole or not _ends_well(file):
+            decode(file, grey=header.grey)
+    except (Unreadable, OSError) as error:
+        return str(error)
+    return header
 
 
 def _ends_well(file: Path) -> bool:
