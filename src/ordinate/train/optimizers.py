@@ -19,7 +19,7 @@ def parameter_groups(
 
     Args:
         named: names and parameters; those that need no gradient are left out.
-        weight_decay: of the parameters with two or more dimensions; biases, norms and scales are not decayed.
+        weight_decay: of the parameters with two or more dimensions; biases, norms and scales are not decayed. A parameter with an attribute `decayed` says it itself.
         scale: the factor on the learning rate of a parameter, by its name (layer-wise decay); 1 for all by default.
 
     Returns:
@@ -31,7 +31,8 @@ def parameter_groups(
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in named:
         if parameter.requires_grad:
-            key = (weight_decay if parameter.ndim > 1 else 0.0, 1.0 if scale is None else scale(name))
+            decayed = getattr(parameter, "decayed", parameter.ndim > 1)
+            key = (weight_decay if decayed else 0.0, 1.0 if scale is None else scale(name))
             groups.setdefault(key, []).append(parameter)
     if not groups:
         raise InputError("there is nothing to train: no parameter requires a gradient")
