@@ -14,7 +14,7 @@ Every solver takes distances (B, n, n) and gives tours (B, n): 0-based, each row
 Sources: Held, Karp (1962); Christofides (1976); Vinyals et al., Pointer Networks (NIPS 2015), section 3.3.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import networkx as nx
@@ -40,6 +40,7 @@ __all__ = [
 LARGEST = 20
 TABLE_ELEMENTS = 1 << 18  # numbers in the table of the examples that are solved together: they stay in the processor's cache
 TINY = 1e-300  # a distance that is not zero and adds nothing
+KEPT = 14  # up to so many cities, the subsets are listed once and kept
 LAYER_ELEMENTS = 1 << 25  # numbers gathered at once from a layer
 
 
@@ -64,12 +65,20 @@ def _check(distance: Tensor) -> None:
         raise InputError("distances must be finite: a coordinate is NaN or infinite")
 
 
-@cache
-def _layers(others: int) -> list[Tensor]:
-    """The subsets of `others` cities as bit masks, by size."""
+def _layers(others: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """By size from 2 on: the subsets of `others` cities as bit masks, the last cities in them, and the subsets without those."""
     masks = torch.arange(1 << others)
-    sizes = sum((masks >> bit) & 1 for bit in range(others))
-    return [masks[sizes == size] for size in range(others + 1)]
+    bits = 1 << torch.arange(others)
+    sizes = ((masks[:, None] & bits) > 0).sum(dim=1)
+    for size in range(2, others + 1):
+        of_size = masks[sizes == size]
+        row, last = ((of_size[:, None] & bits) > 0).nonzero(as_tuple=True)
+        yield of_size[row], last, of_size[row] ^ bits[last]
+
+
+@cache
+def _kept_layers(others: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+    return list(_layers(others))
 
 
 def held_karp(distance: Float[Tensor, "batch n n"]) -> Int[Tensor, "batch n"]:
@@ -99,14 +108,12 @@ def _held_karp(distance: Tensor) -> Tensor:
     bits = 1 << torch.arange(others)
     cities = torch.arange(others)
     cost[bits, cities] = cost_of[0, 1:]
-    at_once = max(1, LAYER_ELEMENTS // (others * others * batch))
-    for size in range(2, others + 1):
-        for masks in _layers(others)[size].split(at_once):
-            subset, last = ((masks[:, None] & bits) > 0).nonzero(as_tuple=True)  # only last cities that are in the subset
-            rest = masks[subset] ^ bits[last]
+    at_once = max(1, LAYER_ELEMENTS // (others * batch))
+    for layer in _kept_layers(others) if n <= KEPT else _layers(others):
+        for subset, last, rest in zip(*(each.split(at_once) for each in layer), strict=True):
             value, index = (cost[rest] + onward[last]).min(dim=1)
-            cost[masks[subset], last] = value
-            before[masks[subset], last] = index.to(torch.int8)
+            cost[subset, last] = value
+            before[subset, last] = index.to(torch.int8)
     subset = torch.full((batch,), (1 << others) - 1)
     last = (cost[-1] + cost_of[1:, 0]).argmin(dim=0)
     rows = torch.arange(batch)

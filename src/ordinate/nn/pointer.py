@@ -23,13 +23,13 @@ __all__ = ["PointerHead"]
 class PointerHead(nn.Module):
     """Additive scores of queries against keys, (B, T, Dq) and (B, n, Dk) -> logits (B, T, n)."""
 
-    def __init__(self, query_dim: int, key_dim: int, hidden: int, *, most_elements: int = 1 << 27) -> None:
+    def __init__(self, query_dim: int, key_dim: int, hidden: int, *, most_elements: int = 1 << 22) -> None:
         """
         Args:
             query_dim: the width Dq of the queries.
             key_dim: the width Dk of the keys.
             hidden: the width H in which they are added.
-            most_elements: the largest (B, t, n, H) tensor that is formed at once; beyond it the queries are taken in chunks of t, which are computed again in the backward pass.
+            most_elements: the largest (B, t, n, H) tensor that is formed at once; beyond it the queries are taken in chunks of t, which are computed again in the backward pass: what stays in a processor's cache is computed twice in less time than it is stored and read back.
 
         Raises:
             InputError: a width below 1.
