@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -51,7 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(_run(sys.argv[1:] if arguments is None else list(arguments)))
 
 
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"ordinate: {' '.join(str(message).split())}", file=sys.stderr)
+
+
 def _run(arguments: Sequence[str]) -> int:
+    warnings.showwarning = _warn  # one line, as errors are, without the place in the sources
     try:
         status = app(args=list(arguments), prog_name="ordinate", standalone_mode=False)
         return status if isinstance(status, int) else 0

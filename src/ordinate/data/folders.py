@@ -17,10 +17,10 @@ from torch import Tensor
 
 from ordinate.data.batches import Batch, Source
 from ordinate.data.decode import Header, Unreadable, decode, read_header
-from ordinate.ground.errors import InputError
+from ordinate.ground.errors import InputError, some
 from ordinate.ground.seeds import generator
 
-__all__ = ["CHECKED_WHOLE", "SUFFIXES", "Folder", "PictureFiles", "held_out", "is_image", "read_folder"]
+__all__ = ["CHECKED_WHOLE", "SUFFIXES", "Folder", "PictureFiles", "held_out", "is_image", "read_folder", "readable"]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"})
 """Files with other endings are not taken for images."""
@@ -95,16 +95,11 @@ def read_folder(path: Path, *, strict: bool = False, image_size: int | None = No
     unseen = sorted({name for name, _ in test_files or []} - set(classes))
     if unseen:
         raise InputError(f"{path} tests classes that it has no training images of: {', '.join(unseen[:5])}")
-    headers, refused = _check([file for _, file in listed])
-    skipped = tuple(f"{file.relative_to(path)} ({reason})" for file, reason in refused.items())
-    if skipped:
-        _report(path, skipped, len(listed), strict)
-    if not headers:
-        raise InputError(f"{path} holds no image that can be read: {_few(skipped)}")
-    readable = {name for name, file in train_files if file in headers}
-    emptied = [name for name in classes if name not in readable]
+    headers, skipped = readable(path, [file for _, file in listed], strict=strict)
+    left = {name for name, file in train_files if file in headers}
+    emptied = [name for name in classes if name not in left]
     if emptied:
-        raise InputError(f"{path} has no readable training image of {', '.join(emptied[:5])}: {_few(skipped)}")
+        raise InputError(f"{path} has no readable training image of {', '.join(emptied[:5])}: {some(skipped, 10)}")
     shape = _shape(path, headers, image_size)
     number = {name: place for place, name in enumerate(classes)}
 
@@ -161,10 +156,19 @@ def _labelled(path: Path) -> list[tuple[str, Path]]:
     return [(folder.name, file) for folder in folders for file in sorted(folder.rglob("*")) if is_image(file) and file.is_file()]
 
 
-def _check(files: Sequence[Path]) -> tuple[dict[Path, Header], dict[Path, str]]:
-    """The headers of the files that can be read, and why the others cannot."""
+def readable(path: Path, files: Sequence[Path], *, strict: bool = False) -> tuple[dict[Path, Header], tuple[str, ...]]:
+    """The headers of the files that can be read, and the names of the others, each with its reason; one warning names and counts those.
+
+    Args:
+        path: the folder that the names are relative to.
+        files: in it.
+        strict: a file that cannot be read is an error, not a warning.
+
+    Raises:
+        InputError: with `strict`, a file cannot be read; or none can.
+    """
     headers: dict[Path, Header] = {}
-    refused: dict[Path, str] = {}
+    refused: list[str] = []
     whole = len(files) <= CHECKED_WHOLE
     # decoding lets other threads run, reading a header does not
     with ThreadPoolExecutor() as pool:
@@ -172,8 +176,12 @@ def _check(files: Sequence[Path]) -> tuple[dict[Path, Header], dict[Path, str]]:
             if isinstance(found, Header):
                 headers[file] = found
             else:
-                refused[file] = found
-    return headers, refused
+                refused.append(f"{file.relative_to(path)} ({found})")
+    if refused and (strict or not headers):
+        raise InputError(f"{path}: {len(refused)} of {len(files)} images cannot be read: {some(refused, 10)}")
+    if refused:
+        warnings.warn(f"{path}: {len(refused)} of {len(files)} images cannot be read and are left out: {some(refused, 10)}", stacklevel=4)
+    return headers, tuple(refused)
 
 
 def _inspect(file: Path, whole: bool) -> Header | str:
@@ -214,13 +222,3 @@ def _shape(path: Path, headers: dict[Path, Header], image_size: int | None) -> t
 def _near(height: int, width: int) -> int:
     """A side that suits the smallest of the images: the power of two next below, at most 224."""
     return min(224, 1 << (max(1, min(height, width)).bit_length() - 1))
-
-
-def _report(path: Path, skipped: tuple[str, ...], count: int, strict: bool) -> None:
-    if strict:
-        raise InputError(f"{path}: {len(skipped)} of {count} images cannot be read: {_few(skipped)}")
-    warnings.warn(f"{path}: {len(skipped)} of {count} images cannot be read and are left out: {_few(skipped)}", stacklevel=4)
-
-
-def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

@@ -1,20 +1,16 @@
 """Images to be used by a trained model: one file, a folder of any depth, or a named dataset, prepared as the model's training images were."""
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from ordinate.data.batches import Batch, Source
-from ordinate.data.decode import Unreadable, decode
-from ordinate.data.folders import PictureFiles, is_image
+from ordinate.data.folders import PictureFiles, is_image, readable
 from ordinate.data.images import NAMED_IMAGES, Standardised, open_images
 from ordinate.ground.errors import InputError
 
 __all__ = ["Pictures", "open_pictures"]
-
-_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -73,19 +69,10 @@ def open_pictures(
         raise InputError(f"{path}: no such file or folder, nor one of {', '.join(NAMED_IMAGES)}")
     root = path if path.is_dir() else path.parent
     listed = sorted(file for file in path.rglob("*") if file.is_file() and is_image(file)) if path.is_dir() else [path]
-    kept, refused = [], []
-    for file in listed:
-        try:
-            decode(file, grey=channels == 1, image_size=height)
-            kept.append(file)
-        except (Unreadable, OSError) as error:
-            refused.append(f"{file.relative_to(root)} ({error})")
-    if refused and (strict or not kept):
-        raise InputError(f"{path}: {len(refused)} of {len(listed)} images cannot be read: {_few(refused)}")
-    if not kept:
+    if not listed:
         raise InputError(f"{path} holds no images")
-    if refused:
-        warnings.warn(f"{path}: {len(refused)} of {len(listed)} images cannot be read and are left out: {_few(refused)}", stacklevel=2)
+    headers, _ = readable(root, listed, strict=strict)
+    kept = [file for file in listed if file in headers]
     names = [file.relative_to(root) for file in kept]
     source = PictureFiles(kept, torch.zeros(len(kept), dtype=torch.int64), channels == 1, height)
     folders = [name.parts[-2] if len(name.parts) > 1 else None for name in names]
@@ -97,7 +84,3 @@ def open_pictures(
 
 def _labels(source: Source) -> torch.Tensor:
     return torch.cat([source.take(part)["label"] for part in torch.arange(len(source)).split(4096)])
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

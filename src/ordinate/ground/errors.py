@@ -4,12 +4,12 @@
 `MissingError` says that something absent is needed, and which command gets it (exit status 3).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 
-__all__ = ["InputError", "MissingError", "choose", "require"]
+__all__ = ["InputError", "MissingError", "choose", "require", "some"]
 
 
 class InputError(ValueError):
@@ -60,3 +60,8 @@ def require(module: str, extra: str) -> ModuleType:
         if error.name and error.name.split(".")[0] != module.split(".")[0]:
             raise
         raise MissingError(f"this needs {module.split('.')[0]}, which is not installed: pip install 'ordinate[{extra}]'") from None
+
+
+def some(names: Sequence[str], most: int = 6) -> str:
+    """The first `most` of `names` with commas between them, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ordinate.ground.discovery import offered
-from ordinate.ground.errors import InputError, choose
+from ordinate.ground.errors import InputError, choose, some
 from ordinate.ground.files import atomic_folder, read_json
 from ordinate.models.base import FAMILY_FILE, Model
 from ordinate.nn.official import OfficialCheckpoint
@@ -194,7 +194,7 @@ def load_official(name: str, source: Path | str | Mapping[str, Any], **config: A
         if ours[key].shape != wanted[key].shape
     ]
     problems = [
-        f"{label}: {_some(keys)}" for label, keys in (("missing", missing), ("unexpected", unexpected), ("mis-shaped", shapes)) if keys
+        f"{label}: {some(keys)}" for label, keys in (("missing", missing), ("unexpected", unexpected), ("mis-shaped", shapes)) if keys
     ]
     if problems:
         raise InputError(
@@ -202,7 +202,3 @@ def load_official(name: str, source: Path | str | Mapping[str, Any], **config: A
         )
     module.load_state_dict(ours)
     return module
-
-
-def _some(keys: list[str], most: int = 6) -> str:
-    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
