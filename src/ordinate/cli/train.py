@@ -56,6 +56,7 @@ def train(
     from ordinate.cli.console import figure, print_json, say, show
     from ordinate.ground.errors import InputError
     from ordinate.tasks.training_run import Request, parse_assignments, train_run
+    from ordinate.train.fit import first_process
 
     setting = make_setting(scale, 1, seed, device, steps)
     given = {
@@ -103,6 +104,8 @@ def train(
             words += ["--out", str(folder)]
         say(f"interrupted after the step at hand, which is kept. Go on with: {shlex.join(['ordinate', *words, '--resume'])}")
         raise
+    if not first_process():
+        return
     if as_json:
         print_json({"run": str(folder), **result})
         return

@@ -28,7 +28,7 @@ from ordinate.models.registry import create_model, load_model, model_class, save
 from ordinate.objectives.base import create_objective
 from ordinate.tasks.registry import get_task, list_tasks
 from ordinate.tasks.training import TrainingTask, make_seeded
-from ordinate.train.fit import fit
+from ordinate.train.fit import first_process, fit
 
 __all__ = ["FinishedRun", "Request", "load_run", "parse_assignments", "train_run"]
 
@@ -157,7 +157,8 @@ def train_run(
         "seed": seed,
         "input": task.input_card(),
     }
-    claim_folder(folder, CARD, card, resume)
+    if first_process():
+        claim_folder(folder, CARD, card, resume)
     first, *_ = task.metrics
     history = fit(
         model,
@@ -176,6 +177,8 @@ def train_run(
         workers=workers,
     )
     result = {metric.name: history.last(metric.name) for metric in task.metrics}
+    if not first_process():
+        return result
     state = objective.state_dict()
     if state:
         with atomic_path(folder / "objective.safetensors") as temporary:

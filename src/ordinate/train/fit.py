@@ -33,7 +33,7 @@ from ordinate.train.history import History
 from ordinate.train.optimizers import make_optimizer, set_rate
 from ordinate.train.recipe import Recipe
 
-__all__ = ["Batches", "Diverged", "StepEnd", "fit"]
+__all__ = ["Batches", "Diverged", "StepEnd", "first_process", "fit"]
 
 Batch = dict[str, Tensor]
 _CURVE_POINTS = 200
@@ -105,6 +105,11 @@ def _asked_to_stop(alone: bool) -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def first_process() -> bool:
+    """Whether this is the process that writes and speaks: the only one, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _leave_group() -> None:
