@@ -19,6 +19,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 nitpicky = False
 suppress_warnings = ["ref.python"]  # short names such as `level` exist in several modules
 doctest_global_setup = "import torch; torch.manual_seed(0)"
@@ -58,3 +59,14 @@ def _write_api() -> None:
 
 
 _write_api()
+
+
+def _leave_out(app, what, name, thing, skip, options):
+    """Members that libraries add to our classes: the getters of a named tuple's fields, which its own docstring describes, and scikit-learn's metadata requests."""
+    added = type(thing).__name__ == "_tuplegetter" or (name.startswith("set_") and name.endswith("_request"))
+    return True if added else skip
+
+
+def setup(app):
+    """Called by Sphinx."""
+    app.connect("autodoc-skip-member", _leave_out)
