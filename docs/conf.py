@@ -1,9 +1,12 @@
 """The documentation: guides in MyST markdown, the API from docstrings."""
 
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 import ordinate
 from ordinate.ground.discovery import modules_of
+from ordinate.models.base import Model
 
 project = "ordinate"
 author = "The ordinate authors"
@@ -21,6 +24,7 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 nitpicky = False
+default_role = "py:obj"
 suppress_warnings = ["ref.python"]  # short names such as `level` exist in several modules
 doctest_global_setup = "import torch; torch.manual_seed(0)"
 
@@ -58,7 +62,20 @@ def _write_api() -> None:
     (api / "index.md").write_text("# API\n\n```{toctree}\n" + "\n".join(ROOMS) + "\n```\n", encoding="utf-8")
 
 
+def _sign_models() -> None:
+    """A network is shown with its own arguments, not with the `*args, **kwargs` of the hub's mixin above it."""
+    for module in modules_of("ordinate.models"):
+        import_module(module)
+    waiting = [Model]
+    while waiting:
+        model = waiting.pop()
+        own = signature(model.__init__)
+        model.__signature__ = own.replace(parameters=list(own.parameters.values())[1:])
+        waiting.extend(model.__subclasses__())
+
+
 _write_api()
+_sign_models()
 
 
 def _leave_out(app, what, name, thing, skip, options):
