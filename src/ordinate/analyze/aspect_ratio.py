@@ -12,6 +12,8 @@ Source: Roberts, Yaida, Hanin, The Principles of Deep Learning Theory (2022), ap
 
 import math
 
+from scipy.optimize import brentq
+
 from ordinate.analyze.criticality import CriticalityReport
 from ordinate.analyze.flow import check_aspect
 from ordinate.ground.errors import InputError
@@ -19,20 +21,21 @@ from ordinate.ground.errors import InputError
 __all__ = ["best_ratio", "gamma_for", "optimal_depth"]
 
 
-def best_ratio(report: CriticalityReport, n_out: int, gamma: float = 0.0) -> float:
+def best_ratio(report: CriticalityReport, n_out: int, gamma: float = 0.0, *, skewed: bool = True) -> float:
     """r*, the best depth over width.
 
     Args:
         report: of the activation.
         n_out: number of outputs, at least 1.
         gamma: weight of the residual connections, in [0, 1).
+        skewed: False takes the book's rate with residual connections, which leaves third moments out.
 
     Raises:
         InputError: an activation that cannot be made critical, or numbers out of range.
     """
     if n_out < 1:
         raise InputError(f"a network has at least one output, not {n_out}")
-    nu = report.with_residual(gamma).nu
+    nu = report.with_residual(gamma, skewed=skewed).nu
     return 4 / ((20 + 3 * n_out) * nu) if nu else math.inf
 
 
@@ -51,13 +54,15 @@ def optimal_depth(width: int, n_out: int, report: CriticalityReport, gamma: floa
     return best_ratio(report, n_out, gamma) * width
 
 
-def gamma_for(depth: int, width: int, n_out: int, report: CriticalityReport) -> float:
+def gamma_for(depth: int, width: int, n_out: int, report: CriticalityReport, *, skewed: bool = True) -> float:
     r"""The residual weight for which `depth` is the best depth: the root of :math:`\nu(\gamma) = 4 / ((20 + 3 n_L) L/n)`, and 0 where the network is no deeper than it should be without.
+
+    For an activation that is neither odd nor even the rate first rises with :math:`\gamma`; the root is the one beyond which it only falls.
 
     Args:
         depth: L.
         width: n.
-        n_out, report: as in `best_ratio`.
+        n_out, report, skewed: as in `best_ratio`.
 
     Raises:
         InputError: as in `best_ratio`. Warns where depth over width is above 0.5.
@@ -65,14 +70,10 @@ def gamma_for(depth: int, width: int, n_out: int, report: CriticalityReport) -> 
     check_aspect(depth, width)
     if depth / width <= best_ratio(report, n_out):
         return 0.0
-    wanted = 4 * width / ((20 + 3 * n_out) * depth)
-    if report.nu is None:
-        raise InputError(f"{report.activation} cannot be made critical")
-    third = 3.0 if report.kind == "zero" else 1.0
-    # nu(x) = (1 - x) [(1 - x) N + 4 x] with x = γ² is N - (2N - 4) x + (N - 4) x²; it falls from N to 0, and meets a smaller value once.
-    start = third * report.nu
-    square, line, rest = start - 4, 4 - 2 * start, start - third * wanted
-    if abs(square) < 1e-12:
-        return math.sqrt(-rest / line)
-    root = math.sqrt(line * line - 4 * square * rest)
-    return math.sqrt(min(x for x in ((-line - root) / (2 * square), (-line + root) / (2 * square)) if x >= 0))
+
+    def short(gamma: float) -> float:
+        return best_ratio(report, n_out, gamma, skewed=skewed) - depth / width
+
+    enough = [step / 1000 for step in range(1000) if short(step / 1000) < 0][-1]
+    # At the end of the grid the root lies between 0.999 and 1, where the rate goes to 0.
+    return float(brentq(short, enough, min(enough + 1e-3, 1 - 1e-12), xtol=1e-13))

@@ -22,7 +22,7 @@ def piecewise_linear(above: float, below: float) -> PairAverages:
     plain, bent = (above + below) / 2, (above - below) / 2
 
     def averages(
-        k_aa: Float[Tensor, "*shape"], k_bb: Float[Tensor, "*shape"], k_ab: Float[Tensor, "*shape"]
+        k_aa: Float[Tensor, "*#shape"], k_bb: Float[Tensor, "*#shape"], k_ab: Float[Tensor, "*#shape"]
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
         size = (k_aa * k_bb).clamp(min=0).sqrt()
         cosine = torch.where(size > 0, k_ab / size.clamp(min=1e-300), 0.0).clamp(-1, 1)
@@ -34,21 +34,21 @@ def piecewise_linear(above: float, below: float) -> PairAverages:
 
 
 def _erf(
-    k_aa: Float[Tensor, "*shape"], k_bb: Float[Tensor, "*shape"], k_ab: Float[Tensor, "*shape"]
+    k_aa: Float[Tensor, "*#shape"], k_bb: Float[Tensor, "*#shape"], k_ab: Float[Tensor, "*#shape"]
 ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
     square = (1 + 2 * k_aa) * (1 + 2 * k_bb)
     return 2 / math.pi * torch.asin((2 * k_ab / square.sqrt()).clamp(-1, 1)), 4 / math.pi * (square - 4 * k_ab.square()).rsqrt()
 
 
 def _sin(
-    k_aa: Float[Tensor, "*shape"], k_bb: Float[Tensor, "*shape"], k_ab: Float[Tensor, "*shape"]
+    k_aa: Float[Tensor, "*#shape"], k_bb: Float[Tensor, "*#shape"], k_ab: Float[Tensor, "*#shape"]
 ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
     near, far = torch.exp(k_ab - (k_aa + k_bb) / 2), torch.exp(-k_ab - (k_aa + k_bb) / 2)
     return (near - far) / 2, (near + far) / 2
 
 
 def _gelu(
-    k_aa: Float[Tensor, "*shape"], k_bb: Float[Tensor, "*shape"], k_ab: Float[Tensor, "*shape"]
+    k_aa: Float[Tensor, "*#shape"], k_bb: Float[Tensor, "*#shape"], k_ab: Float[Tensor, "*#shape"]
 ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
     a, b = 1 + k_aa, 1 + k_bb
     rest = a * b - k_ab.square()

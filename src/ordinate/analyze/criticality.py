@@ -54,6 +54,7 @@ class CriticalityReport:
         A2, A4: mean square and mean fourth power of the two slopes at 0; None unless σ(0) = 0.
         c: curvature of the kernel map at a half-stable fixed point.
         nu: the rate at which the four-point vertex grows, V/K² -> ν ℓ; None where there is no fixed point.
+        skew: <z σ²> / K^{3/2} at the fixed point, 0 for odd and even activations; None where there is none.
         remark: what to know before using it.
     """
 
@@ -70,28 +71,40 @@ class CriticalityReport:
     A4: float | None = None
     c: float | None = None
     nu: float | None = None
+    skew: float | None = None
     remark: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Its fields as JSON values."""
         return asdict(self)
 
-    def with_residual(self, residual: float) -> "CriticalityReport":
+    def with_residual(self, residual: float, *, skewed: bool = True) -> "CriticalityReport":
         r"""What is critical when a residual connection of weight :math:`\gamma` goes around every layer: :math:`z^{\ell+1} = b + W \sigma(z^\ell) + \gamma z^\ell`.
 
-        The connection brings :math:`\gamma^2` to both susceptibilities, so that :math:`C_b` and :math:`C_W` keep :math:`1 - \gamma^2` of what they were and :math:`K^\star` stays; with
-        :math:`\nu_0` the rate without it, :math:`\nu(\gamma) = (1 - \gamma^2)[(1 - \gamma^2)\,\nu_0 + 4\gamma^2]`, and at :math:`K^\star = 0` a third of that for :math:`3\nu_0`.
+        The connection brings :math:`\gamma^2` to both susceptibilities, so that :math:`C_b` and :math:`C_W` keep :math:`1 - \gamma^2` of what they were and :math:`K^\star` stays. With
+        :math:`\nu_0` the rate without it (three times that at :math:`K^\star = 0`, and a third of the result),
+
+        .. math:: \nu(\gamma) = (1 - \gamma^2)\,[(1 - \gamma^2)\,\nu_0 + 4 \gamma^2] + 2\,(1 - \gamma^2)^2 C_W^2 s^2 \frac{\gamma}{1 - \gamma}, \qquad s = \frac{\langle z \sigma^2 \rangle}{K^{3/2}}.
+
+        The first term is the book's. The second, which is not in it, comes from :math:`\mathbb E[z_i^2 z_j] = T/n` with :math:`T' = \gamma\, C_W \langle z \sigma^2 \rangle + \gamma\, \chi_\parallel T`: with a connection, a neuron keeps its
+        sign from layer to layer, and the size of the others remembers it. It is absent for odd and even activations; for ReLU it is the larger part at :math:`\gamma > 0.6`.
+
+        Args:
+            residual: γ in [0, 1).
+            skewed: False leaves the second term out.
 
         Raises:
             InputError: γ outside [0, 1), or an activation that cannot be made critical.
         """
         if not 0 <= residual < 1:
             raise InputError(f"the weight of a residual connection lies in [0, 1), not {residual}")
-        if self.kind == "none" or self.nu is None:
+        if self.kind == "none" or self.nu is None or self.skew is None:
             raise InputError(f"{self.activation} {self.remark}: a residual connection does not change that")
         share, third = 1 - residual**2, 3.0 if self.kind == "zero" else 1.0
-        nu = share * (share * third * self.nu + 4 * residual**2) / third
-        return replace(self, C_b=self.C_b * share, C_W=self.C_W * share, nu=nu)
+        nu = share * (share * third * self.nu + 4 * residual**2)
+        if skewed:
+            nu += 2 * (share * self.C_W * self.skew) ** 2 * residual / (1 - residual)
+        return replace(self, C_b=self.C_b * share, C_W=self.C_W * share, nu=nu / third)
 
 
 def _averages(act: Activation, kernel: Tensor) -> dict[str, Tensor]:
@@ -104,6 +117,7 @@ def _averages(act: Activation, kernel: Tensor) -> dict[str, Tensor]:
     scaled = {
         "square": value.square(),
         "fourth": value.square().square(),
+        "skew": z * value.square(),
         "parallel": z * value * slope / kernel[..., None],
         "perpendicular": slope.square(),
         "curvature": value.square() * (z.square().square() - 6 * kernel[..., None] * z.square() + 3 * kernel[..., None].square()),
@@ -136,13 +150,16 @@ def _find(act: Activation) -> CriticalityReport:
     above, below = (_at_zero(act, side) for side in (1.0, -1.0))
     slopes_square = (above[0] ** 2 + below[0] ** 2) / 2
     if through_zero and slopes_square > 1e-12:
-        moments = {"A2": slopes_square, "A4": (above[0] ** 4 + below[0] ** 4) / 2}
-        excess = 3 * moments["A4"] / slopes_square**2 - 1
+        fourth = (above[0] ** 4 + below[0] ** 4) / 2
+        excess = 3 * fourth / slopes_square**2 - 1
+        skew = (above[0] ** 2 - below[0] ** 2) / math.sqrt(2 * math.pi) * 2
         if _is_piecewise_linear(act, above[0], below[0]):
-            return CriticalityReport(act.name, "scale_invariant", 0.0, 1 / slopes_square, **moments, nu=excess)
+            return CriticalityReport(act.name, "scale_invariant", 0.0, 1 / slopes_square, A2=slopes_square, A4=fourth, nu=excess, skew=skew)
         found = _zero_kind(act, above, below, slopes_square)
         if found is not None:
-            return CriticalityReport(act.name, "zero", 0.0, 1 / slopes_square, 0.0, **moments, nu=excess / 3, **found)
+            return CriticalityReport(
+                act.name, "zero", 0.0, 1 / slopes_square, 0.0, A2=slopes_square, A4=fourth, nu=excess / 3, skew=skew, **found
+            )
     half = _half_stable(act)
     if half is not None:
         return half
@@ -216,6 +233,7 @@ def _half_stable(act: Activation) -> CriticalityReport | None:
             K,
             c=c,
             nu=C_W**2 * (found["fourth"] - found["square"] ** 2) / K**2,
+            skew=found["skew"] / K**1.5,
             remark=f"scale the first layer so that its preactivations have variance K* = {K:.6g}: the fixed point attracts from {'above' if c < 0 else 'below'} only",
         )
     return None

@@ -13,13 +13,20 @@ V, G, A, B, D, F, P or Q is multiplied by :math:`n_\ell / n_{\ell-1}`):
 Integrals over :math:`\sigma''` are taken by parts, so that kinks are counted: :math:`\langle \sigma \sigma'' \rangle = \langle z \sigma \sigma' \rangle / K - \langle \sigma'^2 \rangle`,
 :math:`\langle \sigma \sigma'' \sigma'^2 \rangle = \tfrac13 (\langle z \sigma \sigma'^3 \rangle / K - \langle \sigma'^4 \rangle)`.
 
-Source: Roberts, Yaida, Hanin, The Principles of Deep Learning Theory (2022), chapters 4, 8 and 11; the residual terms follow from their appendix B.
+With a residual connection of weight :math:`\gamma`, :math:`\chi_\parallel = C_W g_1 + \gamma^2` and :math:`\chi_\perp = C_W \langle \sigma'^2 \rangle + \gamma^2`; neurons then have third moments,
+:math:`\mathbb E[z_i^2 z_j] = T/n` with :math:`T' = \gamma C_W \langle z \sigma^2 \rangle + \gamma \chi_\parallel T`, and
+
+.. math:: V' = C_W^2 [\langle \sigma^4 \rangle - \langle \sigma^2 \rangle^2] + 2 \gamma^2 C_W [\langle \sigma^2 z^2 \rangle - \langle \sigma^2 \rangle K] + \chi_\parallel^2 V
+   + 2 C_W \chi_\parallel \frac{\langle z \sigma^2 \rangle}{K} T.
+
+Source: Roberts, Yaida, Hanin, The Principles of Deep Learning Theory (2022), chapters 4, 8 and 11 and appendix B; T, which vanishes for odd and even activations, is derived here.
 """
 
 import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -107,7 +114,7 @@ def _ratios(widths: Sequence[int] | None, depth: int) -> list[float]:
         return [1.0] * (depth - 1)
     if len(widths) != depth - 1 or any(width < 2 for width in widths):
         raise InputError(f"widths are those of the {depth - 1} hidden layers, each 2 or more, not {list(widths)}")
-    return [1.0] + [after / before for before, after in zip(widths[:-1], widths[1:], strict=True)] if depth > 1 else []
+    return [1.0] + [after / before for before, after in pairwise(widths)] if depth > 1 else []
 
 
 def _run_kernel(act: Activation, depth: int, C_b: float, C_W: float, first: float, residual: float) -> Float[Tensor, " layers"]:
@@ -119,8 +126,10 @@ def _run_kernel(act: Activation, depth: int, C_b: float, C_W: float, first: floa
         K = kernels[-1]
         if fixed and math.isfinite(K):
             square = float(torch.dot(weights, act(unit * math.sqrt(max(K, 0.0))).square()))
-        else:
+        elif math.isfinite(K):
             square = float(gauss_avg(lambda z: act(z).square(), torch.tensor(K, dtype=torch.float64), act.kinks))
+        else:
+            square = math.inf
         kernels.append(C_b + C_W * square + residual**2 * K)
     found = torch.tensor(kernels, dtype=torch.float64)
     if not bool(torch.isfinite(found).all()):
@@ -173,6 +182,7 @@ def rg_flow(
     of = _averages(act, K)
     gain = [residual**2 + C_W * each for each in of["g1"]]  # chi_par
     turn = [residual**2 + C_W * each for each in of["d2"]]  # chi_perp
+    third = 0.0  # E[z_i² z_j] · n, which only a residual connection makes
     names = ("G1", "V", "Theta", "A", "B", "D", "F", "P", "Q")
     run: dict[str, list[float]] = {name: [0.0] for name in names}
     run["Theta"] = [rates_b[0] + rates_W[0] * (float(first) - C_b) / C_W if first_tangent is None else float(first_tangent)]
@@ -185,7 +195,9 @@ def rg_flow(
         g1, d2, d, k = of["g1"][at], of["d2"][at], of["d"][at], float(K[at])
         chi, perp, two_h = gain[at], turn[at], C_W * d
         run["G1"].append(ratio * (chi * G1 + V * C_W * of["quartic"][at] / 8))
-        run["V"].append(C_W**2 * spread + 4 * residual**2 * C_W * g1 * k**2 + ratio * chi**2 * V)
+        skew = of["skew"][at]
+        run["V"].append(C_W**2 * spread + 4 * residual**2 * C_W * g1 * k**2 + ratio * chi**2 * V + 2 * C_W * chi * skew / k * third)
+        third = residual * (C_W * skew + chi * third)
         run["Theta"].append(lb + lW * of["s2"][at] + perp * Theta)
         run["A"].append(
             unknown * (lW**2 * spread + 2 * lW * C_W * mixed * Theta + C_W**2 * (of["d4"][at] - d2**2) * Theta**2)
@@ -227,10 +239,21 @@ def _averages(act: Activation, K: Float[Tensor, " layers"]) -> dict[str, list[fl
         "ln,fln->fl",
         weights,
         torch.stack(
-            [s2, s2.square(), s2 * d2, d2, d2.square(), zs, zs * d2, curved * (zz - k), s2 * (zz.square() - 6 * k * zz + 3 * k.square())]
+            [
+                s2,
+                s2.square(),
+                s2 * d2,
+                d2,
+                d2.square(),
+                zs,
+                zs * d2,
+                curved * (zz - k),
+                s2 * (zz.square() - 6 * k * zz + 3 * k.square()),
+                s2 * z,
+            ]
         ),
     )
-    s2, s4, s2d2, d2, d4, zs, zs3, bent, quartic = found
+    s2, s4, s2d2, d2, d4, zs, zs3, bent, quartic, skew = found
     averages = {
         "s2": s2,
         "s4": s4,
@@ -242,6 +265,7 @@ def _averages(act: Activation, K: Float[Tensor, " layers"]) -> dict[str, list[fl
         "sc": zs / K - d2,
         "ssdd": (zs3 / K - d4) / 3,
         "quartic": quartic / K.square().square(),
+        "skew": skew,
     }
     return {name: average.tolist() for name, average in averages.items()}
 

@@ -119,8 +119,8 @@ def cross_averages(
         act: the activation.
         kernel: K, (D, D) float64.
         method: ``"closed"`` forms, where the activation has them; ``"quadrature"`` for every pair; ``"hermite"``, the expansion :math:`\sum_k c_k(K_{aa}) c_k(K_{bb}) \rho^k` of both functions in Hermite
-            polynomials to order 64, with what is left (even and odd part) put on the next two orders, so that equal and opposite inputs are exact: O(D²), for smooth functions good to many digits and for kinked ones
-            to about 1e-3. ``"auto"`` takes the first that is exact and fast enough: closed forms, quadrature up to 10 inputs, the expansion beyond.
+            polynomials to order 64, with what is left (even and odd part) put on the next two orders, so that equal and opposite inputs are exact: O(D²), good to about 1e-7 for smooth functions and to
+            about 1e-3 for kinked ones. ``"auto"`` takes the first that is exact and fast enough: closed forms, quadrature up to 10 inputs, the expansion beyond.
 
     Raises:
         InputError: no covariance, an unknown method, or no closed form.

@@ -36,8 +36,8 @@ def _spectrum(train_kernel: Tensor, targets: Tensor, initial: Tensor | None, jit
 
 def ntk_predict(
     train_kernel: Float[Tensor, "train train"],
-    cross_kernel: Float[Tensor, "test train"],
-    targets: Float[Tensor, "train outputs"],
+    cross_kernel: Float[Tensor, "test columns"],
+    targets: Float[Tensor, "rows outputs"],
     *,
     initial_train: Float[Tensor, "train outputs"] | None = None,
     initial_test: Float[Tensor, "test outputs"] | None = None,
@@ -73,7 +73,7 @@ def ntk_predict(
 
 def linearised_curve(
     train_kernel: Float[Tensor, "train train"],
-    targets: Float[Tensor, "train outputs"],
+    targets: Float[Tensor, "rows outputs"],
     times: Float[Tensor, " times"],
     *,
     initial: Float[Tensor, "train outputs"] | None = None,

@@ -34,9 +34,9 @@ def untouched(module: nn.Module) -> list[str]:
     return [name for name, parameter in module.named_parameters() if id(parameter) not in known]
 
 
-def fan_in(layer: nn.Module) -> int:
+def fan_in(layer: WeightLayer) -> int:
     """The number of inputs of one output."""
-    return math.prod(layer.weight.shape[1:])  # type: ignore[arg-type, union-attr]
+    return math.prod(layer.weight.shape[1:])
 
 
 @torch.no_grad()
