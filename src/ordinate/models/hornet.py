@@ -26,6 +26,7 @@ from ordinate.models.base import VisionEncoder
 from ordinate.nn.drop_path import DropPath, rising_rates
 from ordinate.nn.global_filter import half_spectrum
 from ordinate.nn.gnconv import SCALE, GnConv
+from ordinate.nn.initial import draw_weights
 from ordinate.nn.norms import LayerNorm2d
 from ordinate.nn.patches import Downsample, PatchEmbed, patch_for
 
@@ -100,13 +101,6 @@ def _spatial(
     )
 
 
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-
-
 def _filter_sizes(
     mixers: Sequence[str], given: Sequence[Sequence[int] | None] | None, sides: Sequence[int]
 ) -> list[tuple[int, int] | None]:
@@ -150,6 +144,7 @@ class HorNet(VisionEncoder):
         patch: int | None = None,
         drop_path_rate: float = 0.0,
         layer_scale: float = 1e-6,
+        init_std: float | None = 0.02,
         head_init_scale: float = 1.0,
         export_friendly: bool = False,
     ) -> None:
@@ -170,6 +165,7 @@ class HorNet(VisionEncoder):
             patch: the stem's patch; None is `patch_for(image_size)`, 4 from 64 pixels on.
             drop_path_rate: stochastic depth of the last block; rates rise linearly from 0.
             layer_scale: what the blocks' scales start at; 0 leaves them out.
+            init_std: the standard deviation of the initial weights; None for 1 / sqrt(fan-in), see `ordinate.nn.initial`.
             head_init_scale: a factor on the head's initial weights.
             export_friendly: see `GlobalLocalFilter`.
 
@@ -207,7 +203,7 @@ class HorNet(VisionEncoder):
         )
         self.norm = nn.LayerNorm(self.num_features, eps=1e-6)
         self.head: nn.Module = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
-        self.apply(_initialise)
+        draw_weights(self, init_std)
         if isinstance(self.head, nn.Linear):
             with torch.no_grad():
                 self.head.weight.mul_(head_init_scale)
@@ -225,7 +221,7 @@ class HorNet(VisionEncoder):
         orders: Sequence[int] = (2, 3, 4, 5),
         spatial: str = "gnconv",
     ) -> "HorNet":
-        """The family's shape for small images: depths 1, 1, 2, 1 from `width` channels."""
+        """The family's shape for small images: depths 1, 1, 2, 1 from `width` channels, without layer scale, weights drawn by their fan-in (narrow gated convolutions vanish otherwise)."""
         return cls(
             widths=width,
             depths=(1, 1, 2, 1),
@@ -233,6 +229,8 @@ class HorNet(VisionEncoder):
             mixers=mixers,
             spatial=spatial,
             mlp_ratio=inner_ratio,
+            layer_scale=0.0,
+            init_std=None,
             in_chans=in_chans,
             num_classes=num_classes,
             image_size=image_size,
@@ -340,6 +338,7 @@ class HorNetIsotropic(VisionEncoder):
         patch: int | None = None,
         drop_path_rate: float = 0.0,
         layer_scale: float = 1e-6,
+        init_std: float | None = 0.02,
         export_friendly: bool = False,
     ) -> None:
         """
@@ -348,7 +347,7 @@ class HorNetIsotropic(VisionEncoder):
             depth: the number of blocks.
             order: of the gated convolutions.
             mixer: ``"dw"`` or ``"gf"``.
-            filter_size, kernel_size, scale, mlp_ratio, in_chans, num_classes, image_size, drop_path_rate, layer_scale, export_friendly: as in `HorNet`.
+            filter_size, kernel_size, scale, mlp_ratio, in_chans, num_classes, image_size, drop_path_rate, layer_scale, init_std, export_friendly: as in `HorNet`.
             patch: the stem's patch; None is the largest of 16, 8, ... that leaves a map of 7 x 7.
 
         Raises:
@@ -373,19 +372,21 @@ class HorNetIsotropic(VisionEncoder):
         )
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.head: nn.Module = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
-        self.apply(_initialise)
+        draw_weights(self, init_std)
 
     @classmethod
     def small(
         cls, width: int, *, image_size: int, in_chans: int, num_classes: int, inner_ratio: float = 4.0, mixer: str = "dw"
     ) -> "HorNetIsotropic":
-        """The family's shape for small images: four blocks of `width` channels, of order 4."""
+        """The family's shape for small images: four blocks of `width` channels, of order 4; as for `HorNet.small`."""
         return cls(
             dim=width,
             depth=4,
             order=4,
             mixer=mixer,
             mlp_ratio=inner_ratio,
+            layer_scale=0.0,
+            init_std=None,
             in_chans=in_chans,
             num_classes=num_classes,
             image_size=image_size,

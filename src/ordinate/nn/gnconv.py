@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ordinate.ground.errors import InputError, choose
 from ordinate.nn.global_filter import GlobalLocalFilter
 
-__all__ = ["MIXER_NAMES", "SCALE", "GnConv", "GnConvModule", "gated_widths"]
+__all__ = ["MIXER_NAMES", "SCALE", "GnConv", "GnConvModule", "gated_bound", "gated_cost", "gated_widths"]
 
 MIXER_NAMES = ("dw", "gf")
 SCALE = 1 / 3
@@ -42,6 +42,17 @@ def gated_widths(dim: int, order: int) -> list[int]:
             f"a gated convolution of order {order} halves its width {order - 1} times: dim={dim} is not divisible by {2 ** (order - 1)}"
         )
     return [dim // 2 ** (order - 1 - k) for k in range(order)]
+
+
+def gated_cost(dim: int, order: int, kernel_size: int) -> int:
+    """Multiply-adds a pixel of a gated convolution with a depthwise kernel, from `dim` to `dim` channels."""
+    widths = gated_widths(dim, order)
+    return 3 * dim**2 + sum(narrow * wide for narrow, wide in pairwise(widths)) + (kernel_size**2 + 1) * sum(widths)
+
+
+def gated_bound(dim: int, kernel_size: int) -> float:
+    """What `gated_cost` stays below for every order."""
+    return dim * (2 * kernel_size**2 + 11 * dim / 3 + 2)
 
 
 class GnConv(nn.Module):
