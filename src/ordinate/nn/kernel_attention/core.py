@@ -17,13 +17,18 @@ __all__ = ["METHODS", "attend", "choose_method", "kernel_attention"]
 
 METHODS = ("auto", "naive", "chunked", "fft")
 
-# Measured on one CPU core, in units of the time of one multiply-add of a matrix product: a point of one channel's FFT there and back, and an entry of the matrix beside its two products.
-_FFT_POINT = {"cpu": 40.0, "other": 160.0}
-_ENTRY = 40.0
-_NAIVE_ENTRIES = 1 << 22  # up to which a matrix is formed whole
+# Costs in units of a multiply-add of a matrix product: a point of one channel's FFT there and back, and what an entry of the matrix takes beside its two products.
+# Measured on one core of a CPU; on other devices they are what memory bandwidth lets one expect, and are to be measured.
+_FFT_POINT = {"cpu": 130.0, "other": 600.0}
+_ENTRY = {"cpu": 50.0, "other": 200.0}
+_CHUNK_ELEMENTS = {"cpu": 1 << 18, "other": 1 << 26}  # of the matrix at a time
+_NAIVE_ELEMENTS = 1 << 19  # up to which it is formed whole
+_LEAST_FFT = 256  # positions, below which an FFT is all overhead
 
 
-def choose_method(batch: int, heads: int, rows: int, columns: int, features: int, width: int, device: str = "cpu") -> str:
+def choose_method(
+    batch: int, heads: int, rows: int, columns: int, features: int, width: int, *, causal: bool = False, device: str = "cpu"
+) -> str:
     """The method that `auto` takes: ``"fft"`` where its channels cost less than the matrix, else ``"naive"`` for a small matrix and ``"chunked"`` for a large one.
 
     Args:
@@ -33,14 +38,15 @@ def choose_method(batch: int, heads: int, rows: int, columns: int, features: int
         columns: C.
         features: m.
         width: of a value, d.
+        causal: chunks then form half of the matrix.
         device: the type of device.
     """
-    point = _FFT_POINT.get(device, _FFT_POINT["other"])
-    fft = point * features * (width + 1) * (rows + columns)
-    matrix = rows * columns * (features + width + _ENTRY)
-    if fft < matrix:
+    kind = "cpu" if device == "cpu" else "other"
+    fft = _FFT_POINT[kind] * features * (width + 1) * (rows + columns)
+    matrix = rows * columns * (features + width + _ENTRY[kind]) / (2 if causal else 1)
+    if fft < matrix and max(rows, columns) >= _LEAST_FFT:
         return "fft"
-    return "naive" if batch * heads * rows * columns <= _NAIVE_ENTRIES else "chunked"
+    return "naive" if batch * heads * rows * columns <= _NAIVE_ELEMENTS else "chunked"
 
 
 def kernel_attention(
@@ -54,7 +60,7 @@ def kernel_attention(
     grid: Sequence[int] | None = None,
     causal: bool = False,
     method: str = "auto",
-    chunk: int = 256,
+    chunk: int | None = None,
 ) -> Float[Tensor, "batch heads rows width"]:
     r""":math:`y_i = \sum_j e^{b_{j-i} + s_j}\, \phi(q_i) \cdot \phi(k_j)\, v_j` over the same sum without v. Differentiable in everything but `key_scale`.
 
@@ -68,7 +74,7 @@ def kernel_attention(
         grid: (h, w) where the positions of rows and columns are those of an image in row order, R = C = h w.
         causal: offsets above the diagonal (in row order) are not seen, whatever their bias. R = C.
         method: ``"naive"``, ``"chunked"``, ``"fft"``, or ``"auto"`` by :func:`choose_method`.
-        chunk: rows at a time of ``"chunked"``.
+        chunk: rows at a time of ``"chunked"``; by default as many as fit a cache.
 
     Returns:
         (B, H, R, d); zero for a row that sees nothing. What is not a number stays so.
@@ -90,7 +96,7 @@ def attend(
     grid: Sequence[int] | None = None,
     causal: bool = False,
     method: str = "auto",
-    chunk: int = 256,
+    chunk: int | None = None,
 ) -> tuple[Float[Tensor, "batch heads rows width"], Float[Tensor, "batch heads rows"]]:
     """:func:`kernel_attention`, and the logarithm of every row's denominator (B, H, R), by which outputs over disjoint sets of keys are merged; -inf for a row that sees nothing."""
     choose("method", method, METHODS)
@@ -104,19 +110,29 @@ def attend(
         key_scale = key_scale.detach().to(v.dtype)
     if method == "auto":
         batch, heads, count, features = phi_q.shape
-        method = choose_method(batch, heads, count, phi_k.shape[2], features, v.shape[-1], v.device.type)
+        method = choose_method(batch, heads, count, phi_k.shape[2], features, v.shape[-1], causal=causal, device=v.device.type)
     if method == "naive":
         with without_autocast(v):
             return attend_rows(phi_q, phi_k, v, bias_rows(diagonals, rows, columns, 0, phi_q.shape[2]), key_scale)
     phi_q, phi_k, v, diagonals = phi_q.contiguous(), phi_k.contiguous(), v.contiguous(), diagonals.contiguous()
     if method == "chunked":
+        if chunk is None:
+            elements = _CHUNK_ELEMENTS["cpu" if v.device.type == "cpu" else "other"]
+            chunk = max(16, elements // (v.shape[0] * v.shape[1] * phi_k.shape[2]))
         return chunked(phi_q, phi_k, v, diagonals, key_scale, list(rows), list(columns), causal, chunk)
     out, log_mass, _, _ = fourier(phi_q, phi_k, v, diagonals, key_scale, counts, list(rows), list(columns), causal)
     return out, log_mass
 
 
 def _check(
-    phi_q: Tensor, phi_k: Tensor, v: Tensor, diagonals: Tensor, rows: tuple[int, ...], columns: tuple[int, ...], causal: bool, chunk: int
+    phi_q: Tensor,
+    phi_k: Tensor,
+    v: Tensor,
+    diagonals: Tensor,
+    rows: tuple[int, ...],
+    columns: tuple[int, ...],
+    causal: bool,
+    chunk: int | None,
 ) -> None:
     if {phi_q.dtype, phi_k.dtype, v.dtype, diagonals.dtype} not in ({torch.float32}, {torch.float64}):
         raise InputError(
@@ -135,5 +151,5 @@ def _check(
         )
     if causal and rows != columns:
         raise InputError(f"causal attention has as many queries as keys, not {rows} and {columns}")
-    if chunk < 1:
+    if chunk is not None and chunk < 1:
         raise InputError(f"chunk must be at least 1 row, not {chunk}")

@@ -26,6 +26,8 @@ from ordinate.nn.positions import RelativeBias
 
 __all__ = ["MIXERS", "KernelRPEAttention"]
 
+_LINEAR_CHUNK = 128
+
 
 class KernelRPEAttention(TokenMixer):
     """Kernelized attention with a learned bias a head and offset."""
@@ -44,7 +46,7 @@ class KernelRPEAttention(TokenMixer):
         rpe: bool = True,
         clamp: bool = True,
         method: str = "auto",
-        chunk: int = 256,
+        chunk: int | None = None,
         orthogonal: bool = False,
         redraw_every: int | None = None,
         bias: bool = True,
@@ -63,7 +65,7 @@ class KernelRPEAttention(TokenMixer):
             rpe: there is a relative bias. Without one this is linear attention, in O(L).
             clamp: offsets beyond max_length take the outermost bias; otherwise longer sequences are refused.
             method: ``"auto"``, ``"naive"``, ``"chunked"`` or ``"fft"``; see `ordinate.nn.kernel_attention`.
-            chunk: rows at a time of ``"chunked"``, and positions at a time of causal linear attention.
+            chunk: rows at a time of ``"chunked"``, and positions at a time of causal linear attention; by default as many as fit a cache.
             orthogonal: random projections are orthogonal.
             redraw_every: draw them anew after so many forward passes in training.
             bias: the linear maps have biases.
@@ -73,7 +75,7 @@ class KernelRPEAttention(TokenMixer):
             InputError: D cannot be divided among H heads, an unknown map or method, or a number out of range.
         """
         super().__init__(dim, causal=causal)
-        if min(max_length, chunk) < 1:
+        if max_length < 1 or (chunk is not None and chunk < 1):
             raise InputError(f"max_length and chunk must be at least 1, not {max_length} and {chunk}")
         self.heads = KernelHeads(
             dim,
@@ -155,7 +157,7 @@ class KernelRPEAttention(TokenMixer):
 
     def _attend(self, phi_q: Tensor, phi_k: Tensor, v: Tensor, scale: Tensor | None, counts: Tensor | None) -> Tensor:
         if self.relative is None and self.method in ("auto", "chunked"):
-            return linear_attention(phi_q, phi_k, v, key_scale=scale, causal=self.causal, chunk=self.chunk)
+            return linear_attention(phi_q, phi_k, v, key_scale=scale, causal=self.causal, chunk=self.chunk or _LINEAR_CHUNK)
         rows, columns = phi_q.shape[2], phi_k.shape[2]
         if rows == 0 or columns == 0:
             return v.new_zeros(*phi_q.shape[:3], v.shape[-1])
@@ -175,7 +177,7 @@ class KernelRPEAttention(TokenMixer):
         phi_q, phi_k, v, scale = self.heads.inputs(x, padding_mask)
         state: HeadCache | LinearState
         if self.relative is None:
-            y, state = linear_prefill(phi_q, phi_k, v, key_scale=scale, chunk=self.chunk)
+            y, state = linear_prefill(phi_q, phi_k, v, key_scale=scale, chunk=self.chunk or _LINEAR_CHUNK)
         else:
             y = self._attend(phi_q, phi_k, v, scale, padding_mask)
             state = HeadCache.of((phi_k, v, _column(scale, v)), padding_mask)

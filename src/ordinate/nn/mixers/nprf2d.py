@@ -46,7 +46,7 @@ class KernelRPEAttention2d(TokenMixer):
         normalize: bool = True,
         norm_scale: float = 1.0,
         method: str = "auto",
-        chunk: int = 256,
+        chunk: int | None = None,
         orthogonal: bool = False,
         redraw_every: int | None = None,
         bias: bool = True,
@@ -66,7 +66,7 @@ class KernelRPEAttention2d(TokenMixer):
             normalize: queries and keys have length `norm_scale`.
             norm_scale: R, 1 in the paper.
             method: ``"auto"``, ``"naive"``, ``"chunked"`` or ``"fft"``; see `ordinate.nn.kernel_attention`.
-            chunk: rows at a time of ``"chunked"``.
+            chunk: rows at a time of ``"chunked"``; by default as many as fit a cache.
             orthogonal: random projections are orthogonal.
             redraw_every: draw them anew after so many forward passes in training.
             bias: the linear maps have biases.
@@ -86,7 +86,7 @@ class KernelRPEAttention2d(TokenMixer):
             height = width = math.isqrt(cells - 1) + 1
         elif max_length is not None and max_length != height * width + lead:
             raise InputError(f"a grid of {height}x{width} has {height * width + lead} positions, not max_length={max_length}")
-        if chunk < 1:
+        if chunk is not None and chunk < 1:
             raise InputError(f"chunk must be at least 1, not {chunk}")
         self.heads = KernelHeads(
             dim,
@@ -146,7 +146,9 @@ class KernelRPEAttention2d(TokenMixer):
         batch, heads, length, _ = phi_q.shape
         method = self.method
         if method == "auto":
-            method = choose_method(batch, heads, self.cells, self.cells, phi_q.shape[-1], v.shape[-1], v.device.type)
+            method = choose_method(
+                batch, heads, self.cells, self.cells, phi_q.shape[-1], v.shape[-1], causal=self.causal, device=v.device.type
+            )
         if method == "naive":
             with without_autocast(v):
                 return attend_rows(phi_q, phi_k, v, self.relative.matrix(length).to(v.dtype), scale)[0]
