@@ -1,5 +1,6 @@
 """The documentation: guides in MyST markdown, the API from docstrings."""
 
+import re
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -84,6 +85,12 @@ def _leave_out(app, what, name, thing, skip, options):
     return True if added else skip
 
 
+def _escape_shapes(app, what, name, thing, options, lines):
+    """The star of a shape such as (..., *offsets) does not begin an emphasis."""
+    lines[:] = [re.sub(r"(?<=[(\s])\*(?=\w+[),])", r"\\*", line) for line in lines]
+
+
 def setup(app):
     """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", _escape_shapes)
     app.connect("autodoc-skip-member", _leave_out)

@@ -49,6 +49,7 @@ def bench(
     from ordinate.experiment.provenance import machine, revision, versions
     from ordinate.experiment.setting import Setting
     from ordinate.ground.files import write_json
+    from ordinate.report.axis import number
     from ordinate.report.figures import save_bench_figures
 
     if name is None:
@@ -86,8 +87,8 @@ def bench(
         size = [f"{row.size:,}" if row.size is not None else ""] if result.size_name else []
         share = f"{row.seconds / peers[row.size]:.2f}" if row.size in peers else ""
         memory = f"{row.memory_bytes / 2**20:,.1f}" if row.memory_bytes is not None else "–"
-        more = [f"{value:.4g}" if isinstance(value, float | int) else str(value) for value in (row.extra.get(key, "") for key in extra)]
-        table.add_row(row.contender, *size, f"{row.seconds * 1e3:,.3g}", share, memory, *more)
+        more = [number(value, 4) if isinstance(value, float | int) else str(value) for value in (row.extra.get(key, "") for key in extra)]
+        table.add_row(row.contender, *size, number(row.seconds * 1e3), share, memory, *more)
     show(table)
     for contender, (slope, low, high) in result.exponents.items():
         show(f"{contender}: time grows as {result.size_name}^{slope:.2f} [{low:.2f}, {high:.2f}]")

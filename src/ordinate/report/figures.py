@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ordinate.bench.base import BenchResult
 from ordinate.experiment.comparison import Table
@@ -137,12 +137,13 @@ def _wrap(text: str, width: int) -> str:
 
 
 def _plain_ticks(place: Axes) -> None:
-    """Numbers rather than powers on the logarithmic axes; where less than a decade shows, its parts have labels too."""
+    """Numbers rather than powers on the logarithmic axes; where little more than a decade shows, its parts have labels too."""
     for axis, scale, ends in ((place.xaxis, place.get_xscale(), place.get_xlim()), (place.yaxis, place.get_yscale(), place.get_ylim())):
         if scale == "log":
+            if max(ends) < 30 * min(ends):
+                axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if max(ends) > 3 * min(ends) else range(1, 10)))
             axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
-            if max(ends) > 10 * min(ends):
-                axis.set_minor_formatter(NullFormatter())
+            axis.set_minor_formatter(NullFormatter())
 
 
 def _seeds(place: Axes, values: Sequence[float], height: float, colour: str) -> None:
@@ -302,9 +303,9 @@ def _bench_figure(
             label=label,
         )
     sizes = sorted({size for _, size, _ in points if size is not None})
-    place.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=30 if len(sizes) > 6 else 0)
     place.minorticks_off()
-    place.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    _plain_ticks(place)
+    place.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=30 if len(sizes) > 6 else 0)
     place.set_xlabel(result.size_name)
     place.set_ylabel(unit)
     place.legend(fontsize=8.5)
