@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ordinate.ground.errors import InputError
-from ordinate.report.axis import Axis, is_geometric, number, spans_decades
+from ordinate.report.axis import Axis, across_name, is_geometric, number, spans_decades
 
 FINITE = st.floats(-1e9, 1e9).filter(lambda value: value == 0 or abs(value) > 1e-9)
 
@@ -63,3 +63,8 @@ def test_sizes_are_told_from_steps() -> None:
     assert is_geometric([64, 128, 256, 512]) and is_geometric([100, 200, 400])
     assert not is_geometric(range(100)) and not is_geometric([1, 2]) and not is_geometric([0, 1, 2, 4])
     assert spans_decades([1, 100]) and not spans_decades([1, 10]) and not spans_decades([0, 100]) and not spans_decades([])
+
+
+def test_a_curve_says_what_it_is_drawn_over() -> None:
+    assert across_name("accuracy over points", [5, 7]) == "points" and across_name("loss by epoch", range(9)) == "epoch"
+    assert across_name("seconds", [64, 128, 256]) == "size" and across_name("loss", range(9)) == "step"

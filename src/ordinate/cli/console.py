@@ -26,6 +26,7 @@ VERDICT_STYLE = {
     None: ("– unchecked", "dim"),
 }
 
+_FEW_METRICS, _FEW_ARMS = 4, 6
 _errors = Console(stderr=True, highlight=False)
 
 
@@ -84,34 +85,35 @@ def summarise(table: Table, metric: Metric) -> dict[str, dict[str, float | None]
 
 
 def arm_table(table: Table) -> RichTable:
-    """An arm a row: every metric with its interval over the seeds, parameters, FLOPs, seconds, memory."""
-    seeds = len(table.seeds)
-    drawn = RichTable(
-        title=f"{table.title}  ({seeds} seed{'s' if seeds > 1 else ''}; ± is the half-width of the 95 % interval)", title_justify="left"
-    )
-    drawn.add_column("arm", style="bold")
+    """Every metric with its interval over the seeds, parameters, FLOPs, seconds, memory: an arm a row, or an arm a column where the metrics are many."""
+    columns: list[tuple[str, list[str]]] = []
     for metric in table.metrics:
-        drawn.add_column(
-            f"{metric.name} {'↑' if metric.higher_is_better else '↓'}" + (f"\n{metric.unit}" if metric.unit else ""), justify="right"
-        )
-    for name in ("parameters", "FLOPs a step", "seconds", "peak MiB"):
-        drawn.add_column(name, justify="right")
-    summaries = {metric.name: summarise(table, metric) for metric in table.metrics}
-    for arm in table.arms:
-        rows = table.of(arm)
-        cells = []
-        for metric in table.metrics:
-            mean, half = summaries[metric.name][arm].values()
-            cells.append(figure(mean) + (f" ± {half:.2g}" if half is not None else ""))
-        memory = [row.peak_memory_bytes for row in rows if row.peak_memory_bytes is not None]
-        drawn.add_row(
-            arm,
-            *cells,
-            f"{rows[0].parameters:,}" if rows[0].parameters is not None else "–",
-            figure(rows[0].flops),
-            f"{sum(row.wall_seconds for row in rows) / len(rows):.1f}",
-            f"{max(memory) / 2**20:,.0f}" if memory else "–",
-        )
+        summaries = summarise(table, metric).values()
+        cells = [
+            figure(found["mean"]) + (f" ± {found['half_width']:.2g}" if found["half_width"] is not None else "") for found in summaries
+        ]
+        columns.append((f"{metric.name} {'↑' if metric.higher_is_better else '↓'}" + (f"\n{metric.unit}" if metric.unit else ""), cells))
+    rows = [table.of(arm) for arm in table.arms]
+    memory = [[row.peak_memory_bytes for row in of if row.peak_memory_bytes is not None] for of in rows]
+    columns += [
+        ("parameters", [f"{of[0].parameters:,}" if of[0].parameters is not None else "–" for of in rows]),
+        ("FLOPs a step", [figure(of[0].flops) for of in rows]),
+        ("seconds", [f"{sum(row.wall_seconds for row in of) / len(of):.1f}" for of in rows]),
+        ("peak MiB", [f"{max(found) / 2**20:,.0f}" if found else "–" for found in memory]),
+    ]
+    seeds = len(table.seeds)
+    spread = f"{seeds} seeds; ± is the half-width of the 95 % interval" if seeds > 1 else "1 seed: no interval"
+    drawn = RichTable(title=f"{table.title}  ({spread})", title_justify="left")
+    across = len(table.metrics) <= _FEW_METRICS or len(table.arms) > _FEW_ARMS
+    drawn.add_column("arm" if across else "", style="bold")
+    for name in [name for name, _ in columns] if across else table.arms:
+        drawn.add_column(name, justify="right", overflow="fold")
+    if across:
+        for index, arm in enumerate(table.arms):
+            drawn.add_row(arm, *(cells[index] for _, cells in columns))
+    else:
+        for name, cells in columns:
+            drawn.add_row(name.replace("\n", "  "), *cells)
     return drawn
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from ordinate.ground.errors import InputError
 
-__all__ = ["Axis", "is_geometric", "number", "spans_decades"]
+__all__ = ["Axis", "across_name", "is_geometric", "number", "spans_decades"]
 
 _MINUS = "\N{MINUS SIGN}"
 
@@ -37,6 +37,14 @@ def is_geometric(values: Iterable[float]) -> bool:
         return False
     factors = [after / before for before, after in pairwise(places)]
     return min(factors) >= 1.25 and max(factors) <= 1.5 * min(factors)
+
+
+def across_name(curve: str, values: Iterable[float]) -> str:
+    """What a curve's x is: what its name says after *over* or *by* (``"accuracy over points"``), else sizes or training steps by how the numbers grow."""
+    for word in (" over ", " by "):
+        if word in curve:
+            return curve.rpartition(word)[2]
+    return "size" if is_geometric(values) else "step"
 
 
 def spans_decades(values: Iterable[float], decades: float = 1.5) -> bool:

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from ordinate.experiment.evidence import Judgement
 from ordinate.experiment.verdict import Interval
-from ordinate.report.axis import Axis, is_geometric, number, spans_decades
+from ordinate.report.axis import Axis, across_name, is_geometric, number, spans_decades
 from ordinate.report.style import ARM_DASHES, css_colours
 
 __all__ = ["Line", "bar_strip", "bounds_of", "chart", "placed", "score_axis", "score_strip", "spoken", "standalone", "ticks_strip"]
@@ -145,7 +145,7 @@ def chart(
 
     Args:
         lines: what is drawn; points that are not finite are left out.
-        x_name: under the axis; by default ``"size"`` for numbers that grow by a factor, ``"step"`` for others.
+        x_name: under the axis; by default what `across_name` makes of the numbers.
         y_name: above the axis.
         width: of the view box, in CSS pixels at full size; the drawing scales down with its place.
         height: of the view box.
@@ -177,7 +177,7 @@ def chart(
         inside += f'<text x="{x:.1f}" y="{bottom + 15:g}" text-anchor="middle">{escape(number(tick, 4))}</text>'
     for line, points in found:
         inside += _line(line, [place(x, y) for x, y in points])
-    under = escape(x_name or ("size" if sizes else "step"))
+    under = escape(x_name or across_name(y_name, xs))
     inside += f'<text x="{(left + right) / 2:g}" y="{height - 5}" text-anchor="middle">{under}</text>'
     if y_name:
         inside += f'<text class="name" x="2" y="13">{escape(y_name)}</text>'

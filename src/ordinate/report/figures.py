@@ -19,7 +19,7 @@ from ordinate.experiment.comparison import Table
 from ordinate.experiment.evidence import Evidence, Judgement
 from ordinate.experiment.verdict import interval
 from ordinate.ground.files import atomic_path
-from ordinate.report.axis import Axis, is_geometric, number, spans_decades
+from ordinate.report.axis import Axis, across_name, is_geometric, number, spans_decades
 from ordinate.report.style import ARM_DASHES, FIGURE_STYLE, THEMES, VERDICTS
 
 __all__ = ["save_bench_figures", "save_evidence_figures", "save_table_figures"]
@@ -246,7 +246,7 @@ def _curves_figure(table: Table) -> Figure:
             drawn.add(arm)
         _plain_ticks(place)
         place.set_title(_wrap(name, 42))
-        place.set_xlabel("size" if sizes else "step", fontsize=8.5)
+        place.set_xlabel(_wrap(across_name(name, (x for _, points in lines for x, _ in points)), 42), fontsize=8.5)
     if places:
         handles, labels = places[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower left", ncols=3, fontsize=8.5)

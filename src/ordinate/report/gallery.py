@@ -18,7 +18,7 @@ from ordinate.experiment.comparison import Table
 from ordinate.experiment.task import Metric
 from ordinate.experiment.verdict import Interval, interval
 from ordinate.ground.files import write_text
-from ordinate.report.axis import number
+from ordinate.report.axis import across_name, number
 from ordinate.report.drawing import Line, bar_strip, bounds_of, chart, score_axis, score_strip, ticks_strip
 from ordinate.report.listing import Entry, Source
 from ordinate.report.style import VERDICTS, css_colours, verdict_key
@@ -125,7 +125,7 @@ def _curves(table: Table) -> list[tuple[str, Markup]]:
             for row in table.rows
             if (points := row.curves.get(name, []))
         ]
-        drawn.append((name, chart(lines)))
+        drawn.append((name, chart(lines, x_name=across_name(name, (x for line in lines for x, _ in line.points)))))
     return [(name, each) for name, each in drawn if each]
 
 
