@@ -7,7 +7,7 @@ from ordinate.experiment.task import Metric
 
 def make(metrics: int, arms: int, seeds: int = 3) -> Table:
     names = [f"metric {index}" for index in range(metrics)]
-    rows = [Row(f"arm {arm}", seed, {name: arm + seed / 10 for name in names}) for arm in range(arms) for seed in range(seeds)]
+    rows = [Row(f"arm {arm}", seed, dict.fromkeys(names, arm + seed / 10)) for arm in range(arms) for seed in range(seeds)]
     return Table(rows, [Metric(name, "%", higher_is_better=False) for name in names], "A table")
 
 
