@@ -19,7 +19,6 @@ from time import monotonic
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
-from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -118,7 +117,9 @@ def _leave_group() -> None:
         torch.distributed.destroy_process_group()
 
 
-def _make_fabric(device: str, precision: str) -> Fabric:
+def _make_fabric(device: str, precision: str) -> Any:
+    from lightning_fabric import Fabric  # here: it brings two seconds of imports, which a listing of the papers need not wait for
+
     kind = torch.device(device)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world > 1:
@@ -301,7 +302,7 @@ def fit(
     return history
 
 
-def _advance(fabric: Fabric, step_module: Any, optimizer: Any, batch: Batch, recipe: Recipe) -> float:
+def _advance(fabric: Any, step_module: Any, optimizer: Any, batch: Batch, recipe: Recipe) -> float:
     """One optimizer step; the loss, averaged over pieces and processes."""
     pieces = _cut(batch, recipe.accumulate)
 
