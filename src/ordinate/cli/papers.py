@@ -19,10 +19,11 @@ def papers(
 
     from ordinate.cli.console import print_json, say, show, verdict_text
     from ordinate.report.listing import list_entries, to_json
-    from ordinate.report.search import rank
 
     entries = list_entries(runs_folder())
     if query is not None:
+        from ordinate.report.search import rank
+
         exact = [entry for entry in entries if entry.slug == query]
         entries = exact or [entry for entry, _ in rank(entries, query)]
     if as_json:
