@@ -63,6 +63,7 @@ SCORES: dict[type[Problem], Callable[[Answer, PlanarData, int], dict[str, float]
     Triangulation: _score_triangulations,
     Tour: _score_tours,
 }
+TITLES: dict[type[Problem], str] = {Hull: "Convex hulls", Triangulation: "Delaunay triangulations", Tour: "Tours"}
 METRICS: dict[type[Problem], tuple[Metric, ...]] = {
     Hull: (
         Metric("accuracy", "%", meaning="of answers that are the true polygon"),
@@ -111,6 +112,12 @@ class Drawn:
     def largest(self) -> int:
         """The most points of a training instance."""
         return self.sizes[1]
+
+    @property
+    def described(self) -> str:
+        """What is trained on, for titles."""
+        low, high = self.sizes
+        return f"of {low} points" if low == high else f"of {low} to {high} points"
 
     @property
     def within_names(self) -> tuple[str, ...]:
@@ -167,6 +174,11 @@ class Filed:
     def largest(self) -> int:
         """The most points of an instance."""
         return self._data.points.shape[1]
+
+    @property
+    def described(self) -> str:
+        """What is trained on, for titles."""
+        return f"of {self.path.name}"
 
     def _split(self) -> tuple[Tensor, Tensor]:
         order = torch.randperm(len(self._data), generator=generator("planar held out"))
@@ -225,6 +237,7 @@ class Planar(TrainingTask):
         self.hidden = hidden
         self.width = width
         kind = type(instances.problem)
+        self.title = f"{TITLES[kind]} {instances.described}"
         self.metrics = tuple(
             Metric(
                 f"{metric.name}@{name}",
@@ -263,8 +276,9 @@ class Planar(TrainingTask):
         )
 
     def recipe(self, setting: Setting) -> Recipe:
-        """Adam with a cosine schedule and gradients clipped at 2; the same for every arm."""
-        return Recipe(steps=self.steps, lr=self.lr, warmup=min(self.steps, 100), clip=2.0)
+        """Adam whose rate is constant until the last fifth, and gradients clipped at 2; the same for every arm."""
+        # Training begins with a long plateau, at the entropy of "any point that is left": a rate that falls from the start would cut short what comes after it.
+        return Recipe(steps=self.steps, lr=self.lr, schedule="wsd", warmup=min(self.steps, 100), clip=2.0)
 
     def model_arguments(self) -> dict[str, Any]:
         """The most points that there are to index."""
