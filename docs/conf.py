@@ -85,12 +85,22 @@ def _leave_out(app, what, name, thing, skip, options):
     return True if added else skip
 
 
-def _escape_shapes(app, what, name, thing, options, lines):
-    """The star of a shape such as (..., *offsets) does not begin an emphasis."""
-    lines[:] = [re.sub(r"(?<=[(\s])\*(?=\w+[),])", r"\\*", line) for line in lines]
+def _escape_prose(app, what, name, thing, options, lines):
+    """In prose the star of a shape such as (..., *offsets) begins no emphasis, and the bars of |z| no substitution; between backticks, and in a displayed formula, everything stays as it is."""
+    formula = -1  # how far the directive is indented whose lines these are
+    for index, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        if formula >= 0 and line.strip() and indent <= formula:
+            formula = -1
+        if line.lstrip().startswith(".. "):
+            formula = indent
+        if formula < 0:
+            parts = re.split(r"(`[^`]*`)", line)
+            parts[::2] = [re.sub(r"(?<=[(\s])\*(?=\w+[),])|\|", r"\\\g<0>", part) for part in parts[::2]]
+            lines[index] = "".join(parts)
 
 
 def setup(app):
     """Called by Sphinx."""
-    app.connect("autodoc-process-docstring", _escape_shapes)
+    app.connect("autodoc-process-docstring", _escape_prose)
     app.connect("autodoc-skip-member", _leave_out)
