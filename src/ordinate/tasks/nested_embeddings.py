@@ -142,9 +142,9 @@ class NestedEmbeddings(Task):
     def run(self, arm: Arm, run: Run) -> Outcome:
         """Train and score one arm at one seed."""
         channels, height, width = self.data.shape
-        encoder = make_seeded(
-            lambda: self.encoder(num_classes=len(self.data.classes), image_size=(height, width), in_chans=channels), run.seed
-        )
+        image_size = height if height == width else (height, width)
+        make = partial(self.encoder, num_classes=len(self.data.classes), image_size=image_size, in_chans=channels)
+        encoder = make_seeded(make, run.seed)
         if encoder.num_features != self.dims[-1]:
             raise InputError(f"the encoder's embedding is {encoder.num_features} wide, and the largest size is {self.dims[-1]}")
         contender: Contender = arm.make()
