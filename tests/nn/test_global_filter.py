@@ -124,6 +124,18 @@ def test_the_gradient_reaches_the_stored_weight_in_evaluation_too(monkeypatch: p
     assert module.spectrum.grad is not None and module.spectrum.grad.abs().sum() > 0
 
 
+def test_it_runs_in_inference_mode_and_after_it() -> None:
+    with torch.inference_mode():
+        made_inside = randomised(4, (4, 3)).eval()
+        assert made_inside(torch.randn(1, 4, 6, 6)).isfinite().all()
+    module, x = randomised(4, (4, 3)).eval(), torch.randn(1, 4, 6, 6)
+    with torch.inference_mode():
+        inside = module(x)
+    with torch.no_grad():
+        assert torch.equal(module(x), inside)
+    module(x).sum().backward()
+
+
 def test_a_kept_weight_does_not_travel() -> None:
     module = randomised(4, (4, 3)).eval()
     with torch.no_grad():

@@ -85,7 +85,8 @@ class GlobalLocalFilter(nn.Module):
         stored = self.spectrum
         if tuple(stored.shape[1:3]) == size:
             return stored
-        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        # Parameters made in inference mode do not say when they change.
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or stored.is_inference():
             return resize_spectrum(stored, size)
         kept = self._resized
         # In-place changes raise the version; `.to(...)` swaps the storage; another parameter in its place is another object.

@@ -76,7 +76,7 @@ class Monomials(Task):
             recipe,
             run,
             evaluate=lambda judged: {"r2": _r2(judged, fresh, run.setting.device)},
-            evaluate_every=max(1, recipe.steps // 10),
+            evaluate_every=max(1, recipe.steps // 5),
         )
         return Outcome(
             {"r2": trained.history.last("r2")}, curves=trained.history.curves, parameters=trained.parameters, flops=trained.flops
