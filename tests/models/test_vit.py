@@ -30,7 +30,7 @@ def test_positions_are_resized_over_the_grid() -> None:
     assert model(torch.randn(1, 3, 40, 24)).shape == (1, 5)
     with torch.no_grad():
         model.positions[1:] = 3.0
-    resized = model._positions(10, 6)
+    resized = model._resized(model.positions, 10, 6)
     assert resized.shape == (61, 8) and torch.equal(resized[0], model.positions[0])
     torch.testing.assert_close(resized[1:], torch.full((60, 8), 3.0))
 
@@ -41,6 +41,17 @@ def test_patches_have_places() -> None:
     with torch.no_grad():
         model.positions.zero_()
     torch.testing.assert_close(model(x), model(x.roll(4, 2)), atol=1e-5, rtol=1e-4)
+
+
+def test_a_mixer_may_bring_positions_of_its_own() -> None:
+    arguments = {"height": 8, "width": 8, "class_token": True}
+    shape = {"dim": 8, "depth": 2, "heads": 2, "in_chans": 3, "num_classes": 5, "image_size": 32, "patch": 4, "init_std": None}
+    model = VisionTransformer(mixer="nprf-2d", mixer_arguments=arguments, positions=False, **shape).eval()
+    assert "positions" not in model.state_dict()
+    x = torch.randn(1, 3, 32, 32)
+    assert not torch.allclose(model(x), model(x.roll(4, 2)), atol=1e-5)
+    bare = VisionTransformer(mixer="softmax", positions=False, **shape).eval()
+    torch.testing.assert_close(bare(x), bare(x.roll(4, 2)), atol=1e-5, rtol=1e-4)
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -11,6 +11,7 @@ Sources: Dosovitskiy et al., An Image is Worth 16x16 Words (ICLR 2021), section 
 """
 
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -57,6 +58,8 @@ class VisionTransformer(VisionEncoder):
         depth: int = 12,
         heads: int = 3,
         mixer: str = "softmax",
+        mixer_arguments: dict[str, Any] | None = None,
+        positions: bool = True,
         mlp_ratio: float = 4.0,
         pooling: str = "token",
         in_chans: int = 3,
@@ -72,6 +75,8 @@ class VisionTransformer(VisionEncoder):
             depth: the number of blocks.
             heads: of the mixer, a divisor of D.
             mixer: a registered token mixer, not causal.
+            mixer_arguments: further arguments of the mixers.
+            positions: learned positions are added to the embeddings; without them the mixer is to have positions of its own.
             mlp_ratio: the MLPs' inner width over D.
             pooling: ``"token"``: a class token, which the head reads; ``"mean"``: none, and the mean over the patches.
             in_chans: the images' channels.
@@ -92,13 +97,15 @@ class VisionTransformer(VisionEncoder):
         self.grid = image_size // self.patch
         self.stem = PatchEmbed(in_chans, dim, self.patch)
         self.class_token = nn.Parameter(torch.zeros(dim)) if choose("pooling", pooling, ("token", "mean")) == "token" else None
-        self.positions = nn.Parameter(torch.empty(self.grid**2 + (self.class_token is not None), dim))
+        self.positions = nn.Parameter(torch.empty(self.grid**2 + (self.class_token is not None), dim)) if positions else None
         self.blocks = nn.ModuleList(
-            _Block(dim, create_mixer(mixer, dim, heads=heads), mlp_ratio, rate) for rate in rising_rates(drop_path_rate, depth)
+            _Block(dim, create_mixer(mixer, dim, heads=heads, **(mixer_arguments or {})), mlp_ratio, rate)
+            for rate in rising_rates(drop_path_rate, depth)
         )
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.head: nn.Module = nn.Linear(dim, num_classes) if num_classes else nn.Identity()
-        nn.init.trunc_normal_(self.positions, std=0.02)
+        if self.positions is not None:
+            nn.init.trunc_normal_(self.positions, std=0.02)
         if self.class_token is not None:
             nn.init.normal_(self.class_token, std=1e-6)
         draw_weights(self, init_std)
@@ -141,7 +148,8 @@ class VisionTransformer(VisionEncoder):
         tokens = grid.flatten(2).transpose(1, 2)
         if self.class_token is not None:
             tokens = torch.cat([self.class_token.expand(len(tokens), 1, -1), tokens], dim=1)
-        tokens = tokens + self._positions(grid.shape[2], grid.shape[3])
+        if self.positions is not None:
+            tokens = tokens + self._resized(self.positions, grid.shape[2], grid.shape[3])
         for block in self.blocks:
             tokens = block(tokens)
         return self.norm(tokens)
@@ -150,13 +158,13 @@ class VisionTransformer(VisionEncoder):
         """The class token, or the mean over the patches."""
         return features.mean(dim=1) if self.class_token is None else features[:, 0]
 
-    def _positions(self, rows: int, columns: int) -> Tensor:
+    def _resized(self, positions: Tensor, rows: int, columns: int) -> Tensor:
         if rows == columns == self.grid:
-            return self.positions
-        lead = len(self.positions) - self.grid**2
-        grid = self.positions[lead:].T.view(1, self.num_features, self.grid, self.grid)
+            return positions
+        lead = len(positions) - self.grid**2
+        grid = positions[lead:].T.view(1, self.num_features, self.grid, self.grid)
         resized = F.interpolate(grid, size=(rows, columns), mode="bicubic", align_corners=False, antialias=True)
-        return torch.cat([self.positions[:lead], resized[0].flatten(1).T])
+        return torch.cat([positions[:lead], resized[0].flatten(1).T])
 
 
 MODELS = {

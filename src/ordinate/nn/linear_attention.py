@@ -6,6 +6,8 @@ r"""Linear attention: kernel attention without a bias, as sums that are carried 
 
 Features may lack a factor, :math:`\phi(k_j) e^{s_j}`: the state then carries the largest s so far as its own scale, and is rescaled when a larger one comes, as in an online softmax.
 
+A *floor* is added to the features of every key, relative to the largest so far (in the causal form) or of all: the Performer's guard against denominators that vanish.
+
 Source: Katharopoulos et al., Transformers are RNNs (ICML 2020), section 3; the chunks are those of Hua et al. (2022).
 """
 
@@ -16,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ordinate.ground.errors import InputError
-from ordinate.nn.precision import without_autocast
+from ordinate.nn.precision import vanished, without_autocast
 
 __all__ = ["LinearState", "linear_attention", "linear_prefill", "linear_step"]
 
@@ -35,6 +37,7 @@ def linear_attention(
     *,
     key_scale: Float[Tensor, "batch heads columns"] | None = None,
     causal: bool = False,
+    floor: float = 0.0,
     chunk: int = 128,
 ) -> Float[Tensor, "batch heads rows width"]:
     """Kernel attention without a bias, in O(L).
@@ -45,6 +48,7 @@ def linear_attention(
         v: values, (B, H, C, d).
         key_scale: (B, H, C), the logarithm of a factor on every key; -inf hides it. No gradient flows into it.
         causal: row i sees columns j <= i; R = C.
+        floor: added to the features of every key, in units of e to the largest factor (so far).
         chunk: positions at a time.
 
     Returns:
@@ -54,12 +58,14 @@ def linear_attention(
         InputError: shapes that do not fit.
     """
     if causal:
-        return linear_prefill(phi_q, phi_k, v, key_scale=key_scale, chunk=chunk)[0]
+        return linear_prefill(phi_q, phi_k, v, key_scale=key_scale, floor=floor, chunk=chunk)[0]
     if phi_q.shape[-1] != phi_k.shape[-1]:
         raise InputError(f"queries have {phi_q.shape[-1]} features and keys {phi_k.shape[-1]}: they must come from the same map")
     with without_autocast(v):
         if key_scale is not None and key_scale.shape[-1]:
-            phi_k = phi_k * (key_scale - _finite(key_scale.amax(-1, keepdim=True))).exp()[..., None]
+            phi_k = _lift(phi_k, key_scale.detach(), key_scale.detach().amax(-1, keepdim=True), floor)
+        elif floor:
+            phi_k = phi_k + floor
         return _quotient(phi_q @ (phi_k.mT @ _with_one(v)))
 
 
@@ -69,6 +75,7 @@ def linear_prefill(
     v: Float[Tensor, "batch heads length width"],
     *,
     key_scale: Float[Tensor, "batch heads length"] | None = None,
+    floor: float = 0.0,
     chunk: int = 128,
 ) -> tuple[Float[Tensor, "batch heads length width"], LinearState]:
     """The causal form, and the state after the last position.
@@ -89,6 +96,9 @@ def linear_prefill(
     outputs = []
     with without_autocast(v):
         values = _with_one(v)
+        if floor and length:
+            largest = key_scale.detach().cummax(-1).values
+            phi_k, key_scale = _lift(phi_k, key_scale.detach(), largest, floor), largest
         for start in range(0, length, chunk):
             part = slice(start, start + chunk)
             keys, scale = phi_k[:, :, part], key_scale[:, :, part].detach()
@@ -106,10 +116,14 @@ def linear_step(
     state: LinearState,
     *,
     key_scale: Float[Tensor, "batch heads"] | None = None,
+    floor: float = 0.0,
 ) -> tuple[Float[Tensor, "batch heads width"], LinearState]:
     """One more position, in O(1)."""
     scale = v.new_zeros(v.shape[:2]) if key_scale is None else key_scale.detach()
     with without_autocast(v):
+        if floor:
+            largest = torch.maximum(state.scale, scale)
+            phi_k, scale = _lift(phi_k[:, :, None], scale[..., None], largest[..., None], floor)[:, :, 0], largest
         state, keys = _rescale(state, phi_k[:, :, None], scale[..., None])
         state = LinearState(state.sums + keys.mT @ _with_one(v)[:, :, None], state.scale)
         return _quotient(phi_q[:, :, None] @ state.sums).squeeze(2), state
@@ -123,6 +137,12 @@ def _rescale(state: LinearState, keys: Tensor, scale: Tensor) -> tuple[LinearSta
     return LinearState(state.sums * factor, top), keys * (scale - base[..., None]).exp()[..., None]
 
 
+def _lift(phi: Tensor, scale: Tensor, largest: Tensor, floor: float) -> Tensor:
+    """Features in units of e^largest, with a floor where the key is not hidden."""
+    lifted = phi * (scale - _finite(largest)).exp()[..., None]
+    return lifted + floor * (scale != -torch.inf)[..., None] if floor else lifted
+
+
 def _finite(scale: Tensor) -> Tensor:
     return scale.masked_fill(scale == -torch.inf, 0)
 
@@ -133,4 +153,4 @@ def _with_one(v: Tensor) -> Tensor:
 
 def _quotient(sums: Tensor) -> Tensor:
     mass = sums[..., -1:]
-    return sums[..., :-1] / mass.masked_fill(mass == 0, 1)
+    return sums[..., :-1] / mass.masked_fill(vanished(mass), torch.inf)

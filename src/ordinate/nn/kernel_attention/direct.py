@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ordinate.nn.precision import without_autocast
+from ordinate.nn.precision import vanished, without_autocast
 from ordinate.nn.toeplitz import offset_places
 
 __all__ = ["attend_chunked", "attend_rows", "attend_rows_backward", "bias_rows", "chunked"]
@@ -46,7 +46,7 @@ def attend_rows(phi_q: Tensor, phi_k: Tensor, v: Tensor, bias: Tensor, key_scale
     top = top.masked_fill(top == -torch.inf, 0)
     unnormalised = (phi_q @ phi_k.mT) * (weights - top).exp()
     mass = unnormalised.sum(-1, keepdim=True)
-    nothing = mass == 0
+    nothing = vanished(mass)
     mass = mass.masked_fill(nothing, 1)
     return (unnormalised @ v) / mass, (mass.abs().log() + top).masked_fill(nothing, -torch.inf).squeeze(-1)
 
@@ -60,7 +60,7 @@ def attend_rows_backward(
     factor = (weights - top.masked_fill(top == -torch.inf, 0)).exp()
     kernel = phi_q @ phi_k.mT
     mass = (kernel * factor).sum(-1, keepdim=True)
-    factor = factor / mass.masked_fill(mass == 0, torch.inf)
+    factor = factor / mass.masked_fill(vanished(mass), torch.inf)
     inner = grad @ v.mT + (grad_mass[..., None] - (grad * out).sum(-1, keepdim=True))
     grad_kernel = inner * factor
     attention = kernel * factor
@@ -154,7 +154,7 @@ def attend_chunked(
         sums = (entries.mul_(common.matrix(start, stop, seen)) @ values[:, :, :seen]).flip(2)
         total = sums[..., -1:]
         mass[:, :, start:stop] = total.squeeze(-1).abs().log() + common.shift
-        out[:, :, start:stop] = sums[..., :-1] / total.masked_fill(total == 0, 1)
+        out[:, :, start:stop] = sums[..., :-1] / total.masked_fill(vanished(total), torch.inf)
     return out, mass
 
 
@@ -224,7 +224,7 @@ def _backward_together(
         matrix = common.matrix(start, stop, seen)
         entries = (asked @ keys[:, :, :seen].mT).mul_(matrix)
         mass = entries.sum(-1, keepdim=True)
-        sent = sent / mass.masked_fill(mass == 0, torch.inf)
+        sent = sent / mass.masked_fill(vanished(mass), torch.inf)
         grad_v[:, :, :seen] += entries.mT @ sent[..., :-1]
         inner = sent @ values[:, :, :seen].mT
         common.add_up(entries.mul_(inner).sum(0), start, stop, grad_bias)

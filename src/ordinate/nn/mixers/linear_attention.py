@@ -33,6 +33,7 @@ class LinearAttention(TokenMixer):
         features: int | None = None,
         orthogonal: bool = False,
         redraw_every: int | None = None,
+        floor: float = 0.0,
         chunk: int = 128,
         bias: bool = True,
         generator: torch.Generator | None = None,
@@ -47,6 +48,7 @@ class LinearAttention(TokenMixer):
             features: m of a random map; the width of a head by default.
             orthogonal: projections of a random map are orthogonal.
             redraw_every: draw them anew after so many forward passes in training.
+            floor: added to every feature, relative to the largest of its query, or of the keys (so far): denominators then do not vanish.
             chunk: positions at a time of the causal form.
             bias: the linear maps have biases.
             generator: of the random projections.
@@ -57,7 +59,9 @@ class LinearAttention(TokenMixer):
         super().__init__(dim, causal=causal)
         if chunk < 1 or (max_length is not None and max_length < 1):
             raise InputError(f"chunk and max_length must be at least 1, not {chunk} and {max_length}")
-        self.max_length, self.chunk = max_length, chunk
+        if not floor >= 0:
+            raise InputError(f"floor must be 0 or more, not {floor}")
+        self.max_length, self.chunk, self.floor = max_length, chunk, floor
         self.heads = KernelHeads(
             dim, heads, kind=kind, features=features, orthogonal=orthogonal, redraw_every=redraw_every, bias=bias, generator=generator
         )
@@ -76,7 +80,7 @@ class LinearAttention(TokenMixer):
             InputError: wrong rank, width or mask shape, or a sequence beyond max_length.
         """
         phi_q, phi_k, v, scale = self._inputs(x, padding_mask)
-        y = linear_attention(phi_q, phi_k, v, key_scale=scale, causal=self.causal, chunk=self.chunk)
+        y = linear_attention(phi_q, phi_k, v, key_scale=scale, causal=self.causal, floor=self.floor, chunk=self.chunk)
         return self.heads.merge(y.to(x.dtype), padding_mask)
 
     def prefill(
@@ -86,7 +90,7 @@ class LinearAttention(TokenMixer):
         if not self.causal:
             raise InputError(self._cannot_step())
         phi_q, phi_k, v, scale = self._inputs(x, padding_mask)
-        y, state = linear_prefill(phi_q, phi_k, v, key_scale=scale, chunk=self.chunk)
+        y, state = linear_prefill(phi_q, phi_k, v, key_scale=scale, floor=self.floor, chunk=self.chunk)
         return self.heads.merge(y.to(x.dtype), padding_mask), state
 
     def step(self, x_t: Float[Tensor, "batch dim"], state: Any) -> tuple[Float[Tensor, "batch dim"], LinearState]:
@@ -94,7 +98,9 @@ class LinearAttention(TokenMixer):
         if not self.causal:
             raise InputError(self._cannot_step())
         phi_q, phi_k, v, scale = self._inputs(x_t[:, None], None)
-        y, state = linear_step(phi_q[:, :, 0], phi_k[:, :, 0], v[:, :, 0], state, key_scale=None if scale is None else scale[:, :, 0])
+        y, state = linear_step(
+            phi_q[:, :, 0], phi_k[:, :, 0], v[:, :, 0], state, key_scale=None if scale is None else scale[:, :, 0], floor=self.floor
+        )
         return self.heads.merge(y[:, :, None].to(x_t.dtype))[:, 0], state
 
     def _inputs(self, x: Tensor, padding_mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
@@ -103,7 +109,8 @@ class LinearAttention(TokenMixer):
             raise InputError(
                 f"{type(self).__name__} was made for max_length={self.max_length}, and the sequence has {x.shape[1]} positions"
             )
-        return self.heads.inputs(x, padding_mask)
+        phi_q, phi_k, v, scale = self.heads.inputs(x, padding_mask)
+        return phi_q + self.floor if self.floor else phi_q, phi_k, v, scale
 
 
 class Performer(LinearAttention):
@@ -120,11 +127,12 @@ class Performer(LinearAttention):
         features: int | None = None,
         orthogonal: bool = True,
         redraw_every: int | None = None,
+        floor: float = 1e-4,
         chunk: int = 128,
         bias: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
-        """See :class:`LinearAttention`; the map is ``"prf"`` and its projections orthogonal by default."""
+        """See :class:`LinearAttention`; by default the map is ``"prf"``, its projections are orthogonal, and the floor is that of the authors' code."""
         super().__init__(
             dim,
             heads=heads,
@@ -134,6 +142,7 @@ class Performer(LinearAttention):
             features=features,
             orthogonal=orthogonal,
             redraw_every=redraw_every,
+            floor=floor,
             chunk=chunk,
             bias=bias,
             generator=generator,
