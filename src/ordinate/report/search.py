@@ -3,6 +3,7 @@ r"""Search by meaning, over the cards' own words and with no model to download.
 Every card (title, what it is about, summary, parts, claims) becomes a TF-IDF vector over stemmed words and pairs of words, :math:`x_d`; latent semantic analysis keeps the leading singular directions
 of the matrix of all cards, :math:`X \approx U S V^\top`, in which words that keep the same company fall together. A card's score is
 :math:`\tfrac12 \cos(x_q, x_d) + \tfrac12 \cos(V^\top x_q, V^\top x_d)`: the first term asks for the query's own words, the second forgives their absence.
+A built paper has two cards, the short one that every paper has and a long one with its summary, parts and claims; the better of the two counts, so that a paper is not harder to find for having much to say.
 """
 
 import re
@@ -53,11 +54,16 @@ def _stem(word: str) -> str:
         word = shorter
 
 
-def _card(entry: Entry) -> str:
-    """What of an entry is searched; a title says more than a claim does, and is said twice."""
+def _short_card(entry: Entry) -> str:
+    """A paper in a line: what it is about says more than its title does, and is said twice."""
+    return " . ".join([entry.slug, entry.title, entry.about, entry.about])
+
+
+def _long_card(entry: Entry) -> str:
+    """All that is searched of a built paper."""
     parts = " ".join(f"{part.name} {part.where.rpartition(':')[2]}" for part in entry.provides)
     claims = " ".join(claim.statement for claim in entry.claims)
-    return " . ".join([entry.slug, entry.title, entry.title, entry.about, entry.about, entry.summary, parts, claims])
+    return " . ".join([_short_card(entry), entry.title, entry.summary, parts, claims])
 
 
 def rank(entries: Sequence[Entry], query: str) -> list[tuple[Entry, float]]:
@@ -73,7 +79,8 @@ def rank(entries: Sequence[Entry], query: str) -> list[tuple[Entry, float]]:
     if not entries or not words_of(query):
         return []
     vectorizer = TfidfVectorizer(analyzer=_terms, sublinear_tf=True, norm="l2")
-    cards = vectorizer.fit_transform([_card(entry) for entry in entries])
+    built = [place for place, entry in enumerate(entries) if entry.built]
+    cards = vectorizer.fit_transform([*map(_short_card, entries), *(_long_card(entries[place]) for place in built)])
     asked = vectorizer.transform([query])
     if asked.nnz == 0:
         return []
@@ -83,9 +90,13 @@ def rank(entries: Sequence[Entry], query: str) -> list[tuple[Entry, float]]:
         analysis = TruncatedSVD(latent, algorithm="arpack", random_state=0).fit(cards)
         near = cosine_similarity(analysis.transform(asked), analysis.transform(cards))[0]
         scores = (scores + np.clip(near, 0, 1)) / 2
+    for place, score in zip(built, scores[len(entries) :], strict=True):
+        scores[place] = max(scores[place], score)
     known = vectorizer.vocabulary_.keys()
     words = words_of(query)
-    scores = scores * sum(word in known for word in words) / len(words)  # a word that no card knows is a sign of another subject
+    scores = (
+        scores[: len(entries)] * sum(word in known for word in words) / len(words)
+    )  # a word that no card knows is a sign of another subject
     order = sorted(range(len(entries)), key=lambda place: (-scores[place], entries[place].slug))
     floor = max(_FAINT, 0.25 * scores[order[0]])
     return [(entries[place], float(scores[place])) for place in order if scores[place] >= floor]
