@@ -95,7 +95,7 @@ def _escape_prose(app, what, name, thing, options, lines):
         if line.lstrip().startswith(".. "):
             formula = indent
         if formula < 0:
-            parts = re.split(r"(`[^`]*`)", line)
+            parts = re.split(r"(``.*?``|`[^`]*`)", line)
             parts[::2] = [re.sub(r"(?<=[(\s])\*(?=\w+[),])|\|", r"\\\g<0>", part) for part in parts[::2]]
             lines[index] = "".join(parts)
 

@@ -30,6 +30,12 @@ def test_many_metrics_are_rows_so_that_no_name_is_cut(capsys: pytest.CaptureFixt
     assert any(line.startswith("│ peak MiB") and line.count("–") == 3 for line in lines)
 
 
+def test_many_metrics_of_many_arms_are_several_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(make(10, 11), capsys)
+    assert sum(line.startswith("│ arm 10 ") for line in lines) == 2 and not any("…" in line for line in lines)
+    assert sum("metric 9 ↓" in line for line in lines) == 1 and sum("peak MiB" in line for line in lines) == 1
+
+
 def test_one_seed_has_no_interval(capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(make(1, 2, seeds=1), capsys)
     assert "1 seed: no interval" in lines[0] and "±" not in "".join(lines)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -26,7 +26,7 @@ VERDICT_STYLE = {
     None: ("– unchecked", "dim"),
 }
 
-_FEW_METRICS, _FEW_ARMS = 4, 6
+_FEW_METRICS, _FEW_ARMS, _COLUMNS = 4, 6, 8
 _errors = Console(stderr=True, highlight=False)
 
 
@@ -84,8 +84,8 @@ def summarise(table: Table, metric: Metric) -> dict[str, dict[str, float | None]
     return found
 
 
-def arm_table(table: Table) -> RichTable:
-    """Every metric with its interval over the seeds, parameters, FLOPs, seconds, memory: an arm a row, or an arm a column where the metrics are many."""
+def arm_table(table: Table) -> Group:
+    """Every metric with its interval over the seeds, parameters, FLOPs, seconds, memory: an arm a row, in several tables where the columns are many, or an arm a column where the arms are few."""
     columns: list[tuple[str, list[str]]] = []
     for metric in table.metrics:
         summaries = summarise(table, metric).values()
@@ -103,18 +103,25 @@ def arm_table(table: Table) -> RichTable:
     ]
     seeds = len(table.seeds)
     spread = f"{seeds} seeds; ± is the half-width of the 95 % interval" if seeds > 1 else "1 seed: no interval"
-    drawn = RichTable(title=f"{table.title}  ({spread})", title_justify="left")
-    across = len(table.metrics) <= _FEW_METRICS or len(table.arms) > _FEW_ARMS
-    drawn.add_column("arm" if across else "", style="bold")
-    for name in [name for name, _ in columns] if across else table.arms:
-        drawn.add_column(name, justify="right", overflow="fold")
-    if across:
-        for index, arm in enumerate(table.arms):
-            drawn.add_row(arm, *(cells[index] for _, cells in columns))
-    else:
+    title = f"{table.title}  ({spread})"
+    if len(table.metrics) > _FEW_METRICS and len(table.arms) <= _FEW_ARMS:
+        turned = RichTable(title=title, title_justify="left")
+        turned.add_column("", style="bold")
+        for arm in table.arms:
+            turned.add_column(arm, justify="right", overflow="fold")
         for name, cells in columns:
-            drawn.add_row(name.replace("\n", "  "), *cells)
-    return drawn
+            turned.add_row(name.replace("\n", "  "), *cells)
+        return Group(turned)
+    parts = []
+    for start in range(0, len(columns), _COLUMNS):
+        part = RichTable(title=None if start else title, title_justify="left")
+        part.add_column("arm", style="bold", overflow="fold")
+        for name, _ in columns[start : start + _COLUMNS]:
+            part.add_column(name, justify="right", overflow="fold")
+        for index, arm in enumerate(table.arms):
+            part.add_row(arm, *(cells[index] for _, cells in columns[start : start + _COLUMNS]))
+        parts.append(part)
+    return Group(*parts)
 
 
 class Watch:
