@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from ordinate.experiment.evidence import Judgement
 from ordinate.experiment.verdict import Interval
 from ordinate.report.axis import Axis, across_name, is_geometric, number, spans_decades
-from ordinate.report.style import ARM_DASHES, css_colours
+from ordinate.report.style import arm_dash, css_colours
 
 __all__ = ["Line", "bar_strip", "bounds_of", "chart", "placed", "score_axis", "score_strip", "spoken", "standalone", "ticks_strip"]
 
@@ -135,7 +135,7 @@ def score_strip(values: Sequence[float], ends: Interval, axis: Axis, colour: int
 
 def ticks_strip(axis: Axis) -> Markup:
     """The numbers under strips that share an axis."""
-    return Markup(f'<svg class="strip" width="100%" height="15" aria-hidden="true">{_ticks(axis, 14, 4)}</svg>')
+    return Markup(f'<svg class="strip" width="100%" height="15" aria-hidden="true">{_ticks(axis, 14)}</svg>')
 
 
 def chart(
@@ -186,7 +186,7 @@ def chart(
 
 
 def _line(line: Line, places: Sequence[tuple[float, float]]) -> str:
-    colour, dash = f"var(--arm{line.colour % 8})", ARM_DASHES[line.colour % 8]
+    colour, dash = f"var(--arm{line.colour % 8})", arm_dash(line.colour)
     drawn = ""
     if line.joined and len(places) > 1:
         path = "L".join(step for step, _ in groupby(f"{x:.1f} {y:.1f}" for x, y in places))

@@ -20,12 +20,13 @@ from ordinate.experiment.evidence import Evidence, Judgement
 from ordinate.experiment.verdict import interval
 from ordinate.ground.files import atomic_path
 from ordinate.report.axis import Axis, across_name, is_geometric, number, spans_decades
-from ordinate.report.style import ARM_DASHES, FIGURE_STYLE, THEMES, VERDICTS
+from ordinate.report.style import FIGURE_STYLE, THEMES, VERDICTS, arm_dash
 
 __all__ = ["save_bench_figures", "save_evidence_figures", "save_table_figures"]
 
 _COLOURS = THEMES["light"]
 _WIDTH = 7.2
+_ONE_COLUMN = 8
 _MARKERS = "osD^vPX*"
 
 
@@ -161,13 +162,17 @@ def _interval(place: Axes, mean: float, low: float, high: float, height: float, 
 
 def _claims_figure(evidence: Evidence) -> Figure:
     bars = [(finding, bar) for finding in evidence.findings for bar in finding.bars]
-    figure = Figure(figsize=(_WIDTH, 0.5 + 0.92 * max(1, len(bars))), layout="constrained")
+    columns = 1 if len(bars) <= _ONE_COLUMN else 2
+    rows = max(1, math.ceil(len(bars) / columns))
+    figure = Figure(figsize=(_WIDTH if columns == 1 else 1.5 * _WIDTH, 0.5 + 0.92 * rows), layout="constrained")
     figure.suptitle(f"{evidence.paper}: the claims at {evidence.scale} scale", x=0.01, ha="left", fontweight="bold", color=_COLOURS["ink"])
     for index, (finding, bar) in enumerate(bars):
-        place = figure.add_subplot(len(bars), 1, index + 1)
+        place = figure.add_subplot(rows, columns, 1 + columns * (index % rows) + index // rows)
         _draw_bar(place, bar)
-        place.set_title(_wrap(f"{VERDICTS[bar.verdict]} {finding.claim}", 90), fontsize=9, color=_COLOURS[bar.verdict])
-        place.set_xlabel(_wrap(bar.label + (f"  ({bar.unit})" if bar.unit and bar.unit != "x" else ""), 100), fontsize=8.5, labelpad=1)
+        place.set_title(_wrap(f"{VERDICTS[bar.verdict]} {finding.claim}", 90 // columns), fontsize=9, color=_COLOURS[bar.verdict])
+        place.set_xlabel(
+            _wrap(bar.label + (f"  ({bar.unit})" if bar.unit and bar.unit != "x" else ""), 100 // columns), fontsize=8.5, labelpad=1
+        )
     return figure
 
 
@@ -254,7 +259,7 @@ def _curves_figure(table: Table) -> Figure:
 
 
 def _dash(index: int) -> Any:
-    dash = ARM_DASHES[index % 8]
+    dash = arm_dash(index)
     return (0, tuple(float(part) for part in dash.split())) if dash else "-"
 
 

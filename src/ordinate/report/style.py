@@ -6,7 +6,7 @@ Contenders keep away from the verdicts' colours.
 
 from typing import Any
 
-__all__ = ["ARM_DASHES", "FIGURE_STYLE", "THEMES", "VERDICTS", "css_colours", "verdict_key"]
+__all__ = ["FIGURE_STYLE", "THEMES", "VERDICTS", "arm_dash", "css_colours", "verdict_key"]
 
 VERDICTS = {"holds": "✓", "fails": "✗", "inconclusive": "?", "unchecked": "–"}
 
@@ -59,8 +59,7 @@ THEMES: dict[str, dict[str, str]] = {
     },
 }
 
-ARM_DASHES = ("", "", "", "", "6 2", "2 2", "6 2 2 2", "8 3")
-"""By contender: the dash of its line, in points; an empty one is a solid line."""
+_DASHES = ("", "", "", "", "6 2", "2 2", "6 2 2 2", "8 3")
 
 _LIGHT = THEMES["light"]
 FIGURE_STYLE: Any = {
@@ -90,6 +89,11 @@ FIGURE_STYLE: Any = {
     "lines.markersize": 5,
 }
 """Settings of matplotlib, for `matplotlib.rc_context`."""
+
+
+def arm_dash(index: int) -> str:
+    """The dash of a contender's line by its number, in points as SVG writes it; empty for a solid line. Past the eighth the colours begin again, and the lines are dotted."""
+    return _DASHES[index] if index < len(_DASHES) else "1 3"
 
 
 def verdict_key(verdict: str | None) -> str:
