@@ -13,6 +13,9 @@ from ordinate.models.upernet import UPerHead
 from ordinate.nn.global_filter import GlobalLocalFilter
 from ordinate.nn.gnconv import GnConv
 from ordinate.nn.multiply_adds import count_multiply_adds, count_parameters, on_meta
+from ordinate.objectives.classification import Classification
+from ordinate.train.fit import fit
+from ordinate.train.recipe import Recipe
 
 GF = ("dw", "dw", "gf", "gf")
 
@@ -179,6 +182,15 @@ def test_layers_are_the_published_ones() -> None:
     rate = model.rate_by_layer(0.7)
     assert rate("head.weight") == 1.0 and rate("stem.proj.weight") == pytest.approx(0.7**13)
     assert all(0 <= model.layer_of(name) <= 13 for name, _ in model.named_parameters())
+
+
+def test_the_training_loop_takes_rates_by_layer() -> None:
+    model = HorNet.small(8, image_size=32, in_chans=3, num_classes=5)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    batch = {"image": torch.randn(4, 3, 32, 32), "label": torch.tensor([0, 1, 2, 3])}
+    fit(model, Classification(), lambda step, rank=0, world=1: batch, Recipe(steps=1, lr=1e-2), scale=model.rate_by_layer(0.0))
+    moved = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
+    assert moved == {"norm.weight", "norm.bias", "head.weight", "head.bias"}
 
 
 def test_classes_of_a_large_head_are_selected() -> None:
