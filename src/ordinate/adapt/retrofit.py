@@ -2,7 +2,7 @@
 
 The head alone cannot nest what the encoder did not (5.15 % at 8 dimensions on ImageNet-1K), the last block nearly can (60.02 %), and training everything does (66.63 %): the information must move to the front.
 
-Source: Kusupati et al., "Matryoshka Representation Learning", 2022, appendix K.1.
+Source: Kusupati et al., "Matryoshka Representation Learning", 2022, appendix K.
 """
 
 from collections.abc import Sequence

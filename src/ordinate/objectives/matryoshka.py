@@ -11,7 +11,7 @@ For sizes :math:`m_1 < \dots < m_G = d`, weights :math:`c_i` and any base loss, 
 A sum of G losses makes the gradient about G times as large; the paper keeps the learning rate of its baseline, and ``reduction="mean"`` is there for those who would rather keep the scale.
 Truncate before any rotation (PCA, whitening) or quantisation: a rotation after training destroys the nesting.
 
-Source: Kusupati et al., "Matryoshka Representation Learning", 2022, equation 1, algorithm 1, and appendix K.3 on weights.
+Source: Kusupati et al., "Matryoshka Representation Learning", 2022, equation 1, algorithm 1, and appendix K on weights.
 """
 
 from collections.abc import Callable, Sequence
