@@ -51,8 +51,8 @@ def test_frozen_normalisation_keeps_its_statistics_and_the_trained_one_does_not(
 def test_bad_input_is_one_clear_line() -> None:
     with pytest.raises(InputError, match="unknown part to train"):
         unwrap(retrofit)(MLP(), [8, 64], "body")
-    with pytest.raises(InputError, match="own width 64, not 32"):
-        retrofit(MLP(), [8, 32])
+    with pytest.raises(InputError, match="own width 64, not 128"):
+        retrofit(MLP(), [8, 128])
     with pytest.raises(InputError, match="no head to renew"):
         retrofit(MLP(num_classes=0), [8, 64])
     with pytest.raises(InputError, match="2 layers with weights, not 3"):

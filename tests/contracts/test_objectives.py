@@ -10,6 +10,7 @@ from ordinate.data.planar import sample
 from ordinate.ground.errors import InputError
 from ordinate.models.mlp import MLP
 from ordinate.models.pointer_network import PointerNetwork
+from ordinate.models.sequence import Sequence
 from ordinate.objectives.base import Objective, create_objective, list_objectives
 
 OPTIONS = {"classification": [{"matryoshka": [2, 8]}, {"matryoshka": [2, 8], "tied": True}], "contrastive": [{"matryoshka": [2, 8]}]}
@@ -26,7 +27,12 @@ def _points() -> tuple[nn.Module, dict[str, Tensor]]:
     return PointerNetwork(hidden=8), data.take(torch.arange(6))
 
 
-KINDS = (_images, _points)
+def _tokens() -> tuple[nn.Module, dict[str, Tensor]]:
+    tokens = torch.arange(60).remainder(7).view(6, 10)
+    return Sequence(vocabulary=7, dim=8, depth=1, heads=2, max_length=9), {"input": tokens[:, :-1], "target": tokens[:, 1:]}
+
+
+KINDS = (_images, _points, _tokens)
 """What objectives are tried on, in turn: a model with a batch that has all that an objective of its kind may read."""
 
 

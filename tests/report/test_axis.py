@@ -68,3 +68,8 @@ def test_sizes_are_told_from_steps() -> None:
 def test_a_curve_says_what_it_is_drawn_over() -> None:
     assert across_name("accuracy over points", [5, 7]) == "points" and across_name("loss by epoch", range(9)) == "epoch"
     assert across_name("seconds", [64, 128, 256]) == "size" and across_name("loss", range(9)) == "step"
+
+
+def test_a_logarithmic_axis_has_room_for_the_smallest_and_largest_floats() -> None:
+    axis = Axis.around([1.2e-308, 1.7e308], log=True)
+    assert 0 < axis.low < axis.high < float("inf") and axis.ticks()

@@ -10,6 +10,7 @@ from ordinate.ground.errors import InputError
 __all__ = ["Axis", "across_name", "is_geometric", "number", "spans_decades"]
 
 _MINUS = "\N{MINUS SIGN}"
+_FARTHEST = 700.0
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -77,7 +78,8 @@ class Axis:
             low, high = low - half, high + half
         room = margin * (high - low)
         low, high = low - room, high + room
-        return cls(math.exp(low), math.exp(high), True) if log else cls(low, high)
+        # the ends of what a float can say: beyond them the margin would be nothing, or infinite
+        return cls(math.exp(max(low, -_FARTHEST)), math.exp(min(high, _FARTHEST)), True) if log else cls(low, high)
 
     def at(self, value: float) -> float:
         """Where a value stands: 0 at the low end, 1 at the high end; what lies beyond an end is put on it."""
