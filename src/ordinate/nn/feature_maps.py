@@ -146,6 +146,8 @@ class RandomFeatures(FeatureMap):
         Raises:
             InputError: another width, or another number of heads.
         """
+        if self.kind == "prf":
+            return self._exponent(x).exp() / self.weight.shape[1] ** 0.5
         return super().forward(x)
 
     def scaled(self, x: Float[Tensor, "*batch dim"]) -> tuple[Float[Tensor, "*batch width"], Float[Tensor, "*batch"] | None]:
@@ -154,21 +156,26 @@ class RandomFeatures(FeatureMap):
         Raises:
             InputError: another width, or another number of heads.
         """
-        heads, features, dim = self.weight.shape
+        root = self.weight.shape[1] ** 0.5
+        if self.kind == "relu":
+            return self._project(x).relu() / root + _RELU_FLOOR, None
+        if self.kind == "prf":
+            exponent = self._exponent(x)
+            top = exponent.detach().amax(-1, keepdim=True)
+            return (exponent - top).exp() / root, top.squeeze(-1)
+        half = x.square().sum(-1, keepdim=True) / 2
+        projected, top = self._project(x), half.detach()
+        waves = torch.cat([projected.sin(), projected.cos()], dim=-1)
+        return waves * (half - top).exp() / root, top.squeeze(-1)
+
+    def _exponent(self, x: Tensor) -> Tensor:
+        return self._project(x) - x.square().sum(-1, keepdim=True) / 2
+
+    def _project(self, x: Tensor) -> Tensor:
+        heads, _, dim = self.weight.shape
         if x.ndim < 2 or x.shape[-1] != dim or (heads > 1 and (x.ndim < 3 or x.shape[-3] != heads)):
             raise InputError(f"these random features take (..., {heads} heads, length, {dim}), not {tuple(x.shape)}")
-        weight = self.weight.to(x.dtype) if heads > 1 else self.weight[0].to(x.dtype)
-        projected = x @ weight.mT
-        if self.kind == "relu":
-            return projected.relu() / features**0.5 + _RELU_FLOOR, None
-        half = x.square().sum(-1, keepdim=True) / 2
-        if self.kind == "prf":
-            exponent = projected - half
-            top = exponent.detach().amax(-1, keepdim=True)
-            return (exponent - top).exp() / features**0.5, top.squeeze(-1)
-        top = half.detach()
-        waves = torch.cat([projected.sin(), projected.cos()], dim=-1)
-        return waves * (half - top).exp() / features**0.5, top.squeeze(-1)
+        return x @ (self.weight if heads > 1 else self.weight[0]).to(x.dtype).mT
 
 
 def feature_map(

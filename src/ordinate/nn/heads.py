@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ordinate.ground.errors import InputError
 
-__all__ = ["HeadCache", "Heads", "hide_padding", "merge_heads", "split_heads"]
+__all__ = ["HeadCache", "Heads", "hide_padding", "key_column", "merge_heads", "split_heads"]
 
 
 def split_heads(x: Float[Tensor, "batch length width"], heads: int) -> Float[Tensor, "batch heads length head"]:
@@ -90,3 +90,10 @@ class HeadCache(NamedTuple):
         """The cache with one more, real, position. The old one stays as it was, so that several continuations can share a prompt."""
         grown = tuple(torch.cat([old, new], dim=2) for old, new in zip(self.keys, keys, strict=True))
         return HeadCache(grown, torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=1))
+
+
+def key_column(
+    scale: Float[Tensor, "batch heads length"] | None, v: Float[Tensor, "batch heads length head"]
+) -> Float[Tensor, "batch heads length 1"]:
+    """A number a key as a column that a cache can keep beside its values v; zeros for None."""
+    return v.new_zeros(*v.shape[:3], 1) if scale is None else scale[..., None]

@@ -10,6 +10,8 @@ from ordinate.nn.precision import full_precision, without_autocast
 
 __all__ = ["KernelHeads"]
 
+_SHORT = 2.0
+
 
 class KernelHeads(Heads):
     """Linear maps to queries, keys and values, a feature map of queries and keys, and the output map."""
@@ -66,11 +68,15 @@ class KernelHeads(Heads):
             mask = context_mask
         q, k, v = full_precision(q), full_precision(k), full_precision(v)
         with without_autocast(v):
-            phi_q, _ = self.features.scaled(self._sized(q))
-            phi_k, lacking = self.features.scaled(self._sized(k))
+            phi_q, _ = self._features(q)
+            phi_k, lacking = self._features(k)
         if mask is not None:
             lacking = (v.new_zeros(v.shape[:3]) if lacking is None else lacking).masked_fill(~mask[:, None], -torch.inf)
         return phi_q, phi_k, v, lacking
 
-    def _sized(self, x: Tensor) -> Tensor:
-        return unit_norm(x) * self.norm_scale if self.normalize else x * self.scale
+    def _features(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        if not self.normalize:
+            return self.features.scaled(x * self.scale)
+        x = unit_norm(x) * self.norm_scale
+        # Exponents of short vectors are those of a Gaussian of a few dozen at the most, which float32 holds without help.
+        return (self.features(x), None) if self.norm_scale <= _SHORT else self.features.scaled(x)

@@ -22,7 +22,7 @@ METHODS = ("auto", "naive", "chunked", "fft")
 _FFT_POINT = {"cpu": 130.0, "other": 600.0}
 _ENTRY = {"cpu": 50.0, "other": 200.0}
 _CHUNK_ELEMENTS = {"cpu": 1 << 18, "other": 1 << 26}  # of the matrix at a time
-_NAIVE_ELEMENTS = 1 << 17  # up to which it is formed whole
+_NAIVE_ELEMENTS = 1 << 19  # up to which it is formed whole
 _LEAST_FFT = 256  # positions, below which an FFT is all overhead
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ordinate.ground.errors import InputError, choose
-from ordinate.nn.heads import HeadCache
+from ordinate.nn.heads import HeadCache, key_column
 from ordinate.nn.kernel_attention import METHODS, kernel_attention
 from ordinate.nn.kernel_heads import KernelHeads
 from ordinate.nn.linear_attention import LinearState, linear_attention, linear_prefill, linear_step
@@ -180,7 +180,7 @@ class KernelRPEAttention(TokenMixer):
             y, state = linear_prefill(phi_q, phi_k, v, key_scale=scale, chunk=self.chunk or _LINEAR_CHUNK)
         else:
             y = self._attend(phi_q, phi_k, v, scale, padding_mask)
-            state = HeadCache.of((phi_k, v, _column(scale, v)), padding_mask)
+            state = HeadCache.of((phi_k, v, key_column(scale, v)), padding_mask)
         return self.heads.merge(y.to(x.dtype), padding_mask), state
 
     def step(self, x_t: Float[Tensor, "batch dim"], state: Any) -> tuple[Float[Tensor, "batch dim"], HeadCache | LinearState]:
@@ -193,16 +193,12 @@ class KernelRPEAttention(TokenMixer):
             key_scale = None if scale is None else scale[:, :, 0]
             y, state = linear_step(phi_q[:, :, 0], phi_k[:, :, 0], v[:, :, 0], state, key_scale=key_scale)
             return self.heads.merge(y[:, :, None].to(x_t.dtype))[:, 0], state
-        state = state.append((phi_k, v, _column(scale, v)))
+        state = state.append((phi_k, v, key_column(scale, v)))
         keys, values, scales = state.keys
         back = self.relative.at(torch.arange(1 - keys.shape[2], 1, device=v.device)).to(v.dtype)
         # One row against all columns: its diagonals are its biases in the order of the columns.
         y = kernel_attention(phi_q, keys, values, back, key_scale=scales[..., 0], method="naive")
         return self.heads.merge(y.to(x_t.dtype))[:, 0], state
-
-
-def _column(scale: Tensor | None, v: Tensor) -> Tensor:
-    return v.new_zeros(*v.shape[:3], 1) if scale is None else scale[..., None]
 
 
 MIXERS = {"nprf": KernelRPEAttention}

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ordinate.ground.errors import InputError, choose
-from ordinate.nn.heads import HeadCache
+from ordinate.nn.heads import HeadCache, key_column
 from ordinate.nn.kernel_attention import METHODS, attend, choose_method
 from ordinate.nn.kernel_attention.direct import attend_rows
 from ordinate.nn.kernel_heads import KernelHeads
@@ -137,12 +137,11 @@ class KernelRPEAttention2d(TokenMixer):
         if x.shape[1] > self.cells + self.lead:
             raise InputError(f"{type(self).__name__} has a grid of {self.cells + self.lead} positions, and the sequence has {x.shape[1]}")
         phi_q, phi_k, v, scale = self.heads.inputs(x, padding_mask)
-        scale = v.new_zeros(v.shape[:3]) if scale is None else scale
         # Without a position on the grid there is nothing, or the class token, which sees itself alone.
         y = v if x.shape[1] <= self.lead else self._attend(phi_q, phi_k, v, scale, padding_mask)
-        return self.heads.merge(y.to(x.dtype), padding_mask), (phi_k, v, scale[..., None])
+        return self.heads.merge(y.to(x.dtype), padding_mask), (phi_k, v, key_column(scale, v))
 
-    def _attend(self, phi_q: Tensor, phi_k: Tensor, v: Tensor, scale: Tensor, counts: Tensor | None) -> Tensor:
+    def _attend(self, phi_q: Tensor, phi_k: Tensor, v: Tensor, scale: Tensor | None, counts: Tensor | None) -> Tensor:
         batch, heads, length, _ = phi_q.shape
         method = self.method
         if method == "auto":
@@ -153,14 +152,16 @@ class KernelRPEAttention2d(TokenMixer):
             with without_autocast(v):
                 return attend_rows(phi_q, phi_k, v, self.relative.matrix(length).to(v.dtype), scale)[0]
         lead, beyond = self.lead, self.cells + self.lead - length
-        real = torch.ones(batch, length, dtype=torch.bool, device=v.device) if counts is None else counts
+        if beyond:
+            scale = v.new_zeros(v.shape[:3]) if scale is None else scale
+            counts = torch.ones(batch, length, dtype=torch.bool, device=v.device) if counts is None else counts
         patches, mass = attend(
             F.pad(phi_q[:, :, lead:], (0, 0, 0, beyond)),
             F.pad(phi_k[:, :, lead:], (0, 0, 0, beyond)),
             F.pad(v[:, :, lead:], (0, 0, 0, beyond)),
             self.relative().to(v.dtype),
-            key_scale=F.pad(scale[:, :, lead:], (0, beyond), value=-torch.inf),
-            counts=F.pad(real[:, lead:], (0, beyond)),
+            key_scale=None if scale is None else F.pad(scale[:, :, lead:], (0, beyond), value=-torch.inf),
+            counts=None if counts is None else F.pad(counts[:, lead:], (0, beyond)),
             grid=self.relative.grid,
             causal=self.causal,
             method=method,
@@ -171,7 +172,8 @@ class KernelRPEAttention2d(TokenMixer):
             return patches
         with without_autocast(v):
             to_class, from_class, own = self.relative.class_bias.to(v.dtype).unbind(1)
-            class_mass = (phi_q[:, :, 1:] @ phi_k[:, :, :1].mT).squeeze(-1).log() + to_class[:, None] + scale[:, :, :1]
+            class_mass = (phi_q[:, :, 1:] @ phi_k[:, :, :1].mT).squeeze(-1).log() + to_class[:, None]
+            class_mass = class_mass if scale is None else class_mass + scale[:, :, :1]
             patches = _merge(patches, mass, v[:, :, :1], class_mass)
             ahead = torch.full_like(from_class, -torch.inf) if self.causal else from_class
             row = torch.cat([own[:, None], ahead[:, None].expand(-1, length - 1)], dim=1)
@@ -197,8 +199,7 @@ class KernelRPEAttention2d(TokenMixer):
             raise InputError(self._cannot_step())
         self.check(x_t[:, None], None)
         phi_q, phi_k, v, scale = self.heads.inputs(x_t[:, None], None)
-        scale = v.new_zeros(v.shape[:3]) if scale is None else scale
-        cache: HeadCache = state.append((phi_k, v, scale[..., None]))
+        cache: HeadCache = state.append((phi_k, v, key_column(scale, v)))
         keys, values, scales = cache.keys
         row = self.relative.matrix(keys.shape[2])[:, -1:].to(v.dtype)
         with without_autocast(v):
