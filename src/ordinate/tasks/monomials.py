@@ -24,8 +24,8 @@ __all__ = ["TASKS", "Monomials", "products_of_taps"]
 
 MARGIN = 3  # half of the 7 x 7 window
 OFFSETS = ((0, 0), (-2, 1), (3, -1), (1, 3), (-3, -3))
-_SIDE = 10
-_TESTED = 512
+_SIDE = 18
+_TESTED = 64
 
 
 def products_of_taps(x: Float[Tensor, "batch taps height width"]) -> Float[Tensor, "batch 1 rows columns"]:
@@ -48,12 +48,12 @@ class Monomials(Task):
     title = "Products of input taps"
     metrics = (Metric("r2", meaning="share of the variance explained on fresh data"),)
 
-    def __init__(self, degree: int, *, steps: int = 600, images: int = 32, lr: float = 1e-2) -> None:
+    def __init__(self, degree: int, *, steps: int = 600, images: int = 4, lr: float = 1e-2) -> None:
         """
         Args:
             degree: the number m of taps, 2 to 5.
             steps: optimizer steps.
-            images: of 10 x 10 pixels a batch; each has 16 targets.
+            images: of 18 x 18 pixels a batch; each has 144 targets.
             lr: the peak learning rate of Adam, constant and then cut.
 
         Raises:
