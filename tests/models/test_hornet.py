@@ -267,9 +267,8 @@ def test_other_scales_are_asked_for() -> None:
     assert load_official("hornet", state, s=0.5).arguments["scale"] == 0.5
     assert load_official("hornet", state, gnconv=[{"order": order, "s": 0.5} for order in (2, 3, 4, 5)]).arguments["scale"] == 0.5
     assert load_official("hornet", state).arguments["scale"] == 1 / 3
-    assert (
-        load_official("hornet", state, gnconv=[{"order": order} for order in (2, 3, 4, 5)]).arguments["scale"] == 1
-    )  # as its own constructor
+    # as the official constructor, which has 1 where it is given none
+    assert load_official("hornet", state, gnconv=[{"order": order} for order in (2, 3, 4, 5)]).arguments["scale"] == 1
     with pytest.raises(InputError, match="different scales"):
         load_official("hornet", state, gnconv=[{"order": order, "s": 1 / order} for order in (2, 3, 4, 5)])
     with pytest.raises(InputError, match="unknown arguments of gnconv: gflayer"):

@@ -132,7 +132,8 @@ def _trunk(
         "mixers": [stage["mixer"] for stage in found],
         "filter_sizes": [stage.get("filter_size") for stage in found],
         "kernel_size": kernels.pop() if kernels else 7,
-        "scale": scales.pop() if scales else SCALE,
+        # the released networks have 1/3, and a constructor that is given no scale has 1
+        "scale": scales.pop() if scales else SCALE if gnconv is None else 1.0,
         "in_chans": stem.shape[1],
         "patch": stem.shape[-1],
         "layer_scale": (0.0 if first_gamma is None else 1e-6) if layer_scale is None else layer_scale,
@@ -191,7 +192,8 @@ def _module_shape(state: State, prefix: str, given: Mapping[str, Any] | None) ->
         projected = state.get(f"{prefix}proj_out.weight")
         inner = state[f"{prefix}proj_in.weight"].shape[0] // 2
         return {**shape, "project_out": projected is not None, "dim_ratio": 1 if projected is None else inner // projected.shape[0]}
-    unknown = set(given) - {"kernel_size", "type", "proj_out", "order", "dim_ratio", "h", "w"}
+    # the neck and the head set norm, activation and the latter's memory themselves, whatever is given here
+    unknown = set(given) - {"kernel_size", "type", "proj_out", "order", "dim_ratio", "h", "w", "norm_cfg", "act_cfg", "inplace"}
     if unknown:
         raise InputError(f"unknown arguments of GNConvModule: {', '.join(sorted(unknown))}")
     if given.get("type", "gnconv") not in ("gnconv", "gngf"):
