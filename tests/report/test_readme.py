@@ -137,7 +137,7 @@ def test_a_paper_that_cannot_be_loaded_is_not_left_out_silently(tmp_path: Path) 
 def test_the_picture_shows_every_checked_claim_and_a_comparison() -> None:
     root = ElementTree.fromstring(draw_picture(SOUND))
     squares = [found for found in root.iter("{http://www.w3.org/2000/svg}rect") if found.get("width") == "12"]
-    assert len(squares) == 3 + 3 * 4, "the legend and each paper's checked claims"
+    assert len(squares) == 3 + 3 * 4 + 1, "the legend, each paper's checked claims and that of the comparison"
     text = " ".join(root.itertext())
     assert "12 claims of 3 papers" in text and "matryoshka: Good is better than poor." in text
     ElementTree.fromstring(draw_picture(entries()))
@@ -152,7 +152,7 @@ def test_the_picture_is_drawn_for_all_papers_checked() -> None:
     root = ElementTree.fromstring(draw_picture(every))
     height = int(root.get("height", ""))
     squares = [found for found in root.iter("{http://www.w3.org/2000/svg}rect") if found.get("width") == "12"]
-    assert len(squares) == 3 + 4 * 53
+    assert len(squares) == 3 + 4 * 53 + 1
     assert all(0 <= float(found.get("x", "")) <= 948 and 0 <= float(found.get("y", "")) <= height - 12 for found in squares)
 
 

@@ -71,14 +71,14 @@ def _fit(text: str, width: float, letter: float = 6.4) -> str:
 
 
 def _wrap(text: str, width: float, letter: float = 6.4) -> list[str]:
-    """At most two lines of a text."""
+    """At most three lines of a text."""
     lines = [""]
     for word in text.split():
         if lines[-1] and len(lines[-1]) + 1 + len(word) > width / letter:
             lines.append(word)
         else:
             lines[-1] = f"{lines[-1]} {word}".strip()
-    return lines if len(lines) <= 2 else [lines[0], _fit(" ".join(lines[1:]), width, letter)]
+    return lines if len(lines) <= 3 else [*lines[:2], _fit(" ".join(lines[2:]), width, letter)]
 
 
 def _paper(entry: Entry, x: float, y: float, span: float) -> str:
@@ -89,25 +89,27 @@ def _paper(entry: Entry, x: float, y: float, span: float) -> str:
 
 
 def _chosen(entries: Sequence[Entry]) -> tuple[Entry, ClaimEntry, Table] | None:
-    """A claim whose comparison shows what the project does: several arms and several seeds."""
+    """A claim whose comparison shows what a comparison is: several arms and several seeds; one that holds where there is one, since all verdicts are beside it."""
+    found = []
     for entry in sorted(entries, key=lambda entry: (entry.slug != _PREFERRED, entry.slug)):
         for claim in entry.claims:
             table = claim.check.source.evidence.tables.get(claim.check.finding.comparison) if claim.check else None
             if table and table.metrics and 2 <= len(table.arms) <= 6 and len(table.seeds) >= 3:
-                return entry, claim, table
-    return None
+                found.append((entry, claim, table))
+    return next((each for each in found if each[1].verdict == "holds"), found[0] if found else None)
 
 
 def _metric(claim: ClaimEntry, table: Table) -> Metric:
-    labels = " ".join(bar.label for bar in claim.check.finding.bars) if claim.check else ""
-    return next((metric for metric in table.metrics if metric.name in labels), table.metrics[0])
+    """What the bar is about that decides the claim: the first that does not hold, else the first."""
+    bars = sorted(claim.check.finding.bars, key=lambda bar: ("fails", "inconclusive", "holds").index(bar.verdict)) if claim.check else []
+    return next((metric for bar in bars for metric in table.metrics if metric.name in bar.label), table.metrics[0])
 
 
 def _comparison(entry: Entry, claim: ClaimEntry, table: Table, x: float, y: float, width: float) -> tuple[str, float]:
     metric = _metric(claim, table)
-    drawn, line = "", y
-    for text in _wrap(f"{entry.slug}: {claim.statement}", width, 6.8):
-        drawn += f'<text class="name" x="{x:g}" y="{line:g}">{escape(text)}</text>'
+    drawn, line = _square(verdict_key(claim.verdict), x, y - 10), y
+    for text in _wrap(f"{entry.slug}: {claim.statement}", width - 18, 7.3):
+        drawn += f'<text class="name" x="{x + 18:g}" y="{line:g}">{escape(text)}</text>'
         line += 17
     meaning = f"{metric.name}{f' ({metric.unit})' if metric.unit else ''}, {'higher' if metric.higher_is_better else 'lower'} is better; a dot is a seed, the line the 95 % interval"
     drawn += f'<text class="soft small" x="{x:g}" y="{line:g}">{escape(_fit(meaning, width, 5.8))}</text>'
