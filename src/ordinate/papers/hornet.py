@@ -123,7 +123,7 @@ def _chains(orders: Sequence[int]) -> list[Arm]:
 def _pairs(setting: Setting) -> Comparison:
     return Comparison(
         "products-of-2",
-        Monomials(2, steps=setting.pick(smoke=60, full=600)),
+        Monomials(2, steps=setting.pick(smoke=120, full=600)),
         _chains((1,)),
         seeds=setting.pick(smoke=2, full=5),
     )
