@@ -1,6 +1,6 @@
 r"""Softmax attention, :math:`y_i = \sum_j \operatorname{softmax}_j\bigl(q_i \cdot k_j / \sqrt d + b_{j-i}\bigr)\, v_j`, with or without a learned bias b of the offset.
 
-It goes through `torch.nn.functional.scaled_dot_product_attention` and its fused kernels. The bias matrix is never formed where no gradient flows into it: with the queries taken in reverse order a Toeplitz matrix becomes a Hankel one,
+It goes through `torch.nn.functional.scaled_dot_product_attention` and its fused kernels. On a CPU the bias matrix is never formed where no gradient flows into it: with the queries taken in reverse order a Toeplitz matrix becomes a Hankel one,
 whose row i + 1 is row i one step further along the same 2 L - 1 numbers, so that a strided view of them serves.
 
 Sources: Vaswani et al., Attention Is All You Need (NIPS 2017); Raffel et al. (T5, 2020) for the bias.
