@@ -23,6 +23,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_use_rtype = False
+napoleon_attr_annotations = False  # the shapes in annotations begin with stars, which a type field reads as emphasis
 napoleon_use_ivar = True
 nitpicky = False
 default_role = "py:obj"
