@@ -34,7 +34,9 @@ def test_the_density_is_that_of_the_layers_one_by_one() -> None:
         below = kernel(Gram.of_inducing(gram)).ii
         above = kernel(Gram.of_inducing(first[chain] @ first[chain].T / 3)).ii
         top = kernel(Gram.of_inducing(second[chain] @ second[chain].T / 5)).ii
-        layers = MultivariateNormal(zero, below).log_prob(first[chain].T).sum() + MultivariateNormal(zero, above).log_prob(second[chain].T).sum()
+        layers = (
+            MultivariateNormal(zero, below).log_prob(first[chain].T).sum() + MultivariateNormal(zero, above).log_prob(second[chain].T).sum()
+        )
         likelihood = MultivariateNormal(zero, top + 0.2 * identity).log_prob(y.T).sum()
         # Whitening divides each layer's density by the determinant of its kernel's factor, once a column.
         change = 3 * torch.logdet(below) / 2 + 5 * torch.logdet(above) / 2
