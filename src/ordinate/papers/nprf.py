@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from ordinate.data.augment import PadCrop
 from ordinate.data.images import open_images
 from ordinate.data.text import open_text
 from ordinate.experiment.claim import Bar, Claim, exact, gain, level, ratio
@@ -22,15 +21,17 @@ from ordinate.tasks.training_stability import TrainingStability
 
 __all__ = ["PAPER"]
 
-MIXERS: dict[str, dict[str, Any]] = {
+LANGUAGE_MODELS: dict[str, dict[str, Any]] = {
     "nprf + rpe": {"mixer": "nprf", "position": "none"},
     "nprf + ape": {"mixer": "nprf", "position": "absolute", "mixer_arguments": {"rpe": False}},
+    "prf + rpe": {"mixer": "nprf", "position": "none", "mixer_arguments": {"normalize": False}},
     "prf + ape": {"mixer": "performer", "position": "absolute"},
+    "elu + ape": {"mixer": "linear-attention", "position": "absolute"},
     "softmax + rpe": {"mixer": "softmax-rpe", "position": "none"},
     "softmax + ape": {"mixer": "softmax", "position": "absolute"},
 }
-BASELINES = ("prf + ape", "softmax + rpe", "softmax + ape")
-SIDE = 28
+BASELINES = ("prf + ape", "elu + ape", "softmax + rpe", "softmax + ape")
+GRID = 8  # patches of 4 pixels along a side of 32
 
 
 def _role(name: str) -> Any:
@@ -38,7 +39,7 @@ def _role(name: str) -> Any:
 
 
 def _kernels(setting: Setting) -> Comparison:
-    task = KernelEstimate(pairs=setting.pick(smoke=500, full=2_000), draws=setting.pick(smoke=10, full=20))
+    task = KernelEstimate(pairs=setting.pick(smoke=500, full=2_000), draws=setting.pick(smoke=20, full=400))
     arms = {
         "unit length, 32 features": Estimate(1.0, 32),
         "unit length, 128 features": Estimate(1.0, 128),
@@ -54,15 +55,16 @@ def _same(estimate: Estimate) -> Estimate:
 def _texts(setting: Setting) -> Comparison:
     task = LanguageModelling(
         open_text("tinyshakespeare", folder=setting.data_dir),
-        steps=setting.pick(smoke=40, full=300, gpu=20_000),
+        steps=setting.pick(smoke=40, full=400, gpu=20_000),
+        lr=4e-3,
         length=setting.pick(smoke=48, full=96, gpu=512),
         batch_size=setting.pick(smoke=8, full=12, gpu=64),
         dim=setting.pick(smoke=32, full=64, gpu=512),
         most_tested=setting.pick(smoke=40, full=400, gpu=1_000),
         points=1,
     )
-    names = setting.pick(smoke=("nprf + rpe", "nprf + ape", "softmax + rpe"), full=tuple(MIXERS))
-    arms = [Arm(name, partial(task.sized, **MIXERS[name]), role=_role(name)) for name in names]
+    names = setting.pick(smoke=("nprf + rpe", "nprf + ape", "softmax + rpe"), full=tuple(LANGUAGE_MODELS))
+    arms = [Arm(name, partial(task.sized, **LANGUAGE_MODELS[name]), role=_role(name)) for name in names]
     return Comparison("texts", task, arms, title="Characters of Shakespeare, 2 blocks")
 
 
@@ -75,47 +77,40 @@ def _stability(setting: Setting) -> Comparison:
         points=1,
         dim=setting.pick(smoke=32, full=64),
     )
-    names = ("nprf + rpe", "prf + ape", "softmax + rpe")
+    names = ("nprf + rpe", "prf + ape", "prf + rpe", "softmax + rpe")
     return Comparison(
         "stability",
         task,
-        [Arm(name, partial(task.sized, **MIXERS[name]), role=_role(name)) for name in names],
+        [Arm(name, partial(task.sized, **LANGUAGE_MODELS[name]), role=_role(name)) for name in names],
         title="A learning rate of 0.04, without clipping",
     )
 
 
 def _images(setting: Setting) -> Comparison:
-    data = open_images("mnist", folder=setting.data_dir)
     task = ImageClassification(
-        data,
-        steps=setting.pick(smoke=10, full=300, gpu=5_000),
-        batch_size=64,
-        lr=2e-3,
-        most_tested=setting.pick(smoke=500, full=2_000, gpu=10_000),
-        augment=PadCrop(3),
+        open_images("cifar10", folder=setting.data_dir),
+        steps=setting.pick(smoke=10, full=1_200, gpu=20_000),
+        batch_size=setting.pick(smoke=32, full=32, gpu=256),
+        lr=4e-3,
+        most_tested=setting.pick(smoke=500, full=5_000, gpu=10_000),
     )
-    task.points = 1
-    grid = {"height": SIDE // 4, "width": SIDE // 4, "class_token": True}
     kinds: dict[str, dict[str, Any]] = {
-        "nprf + 2-D rpe": {"mixer": "nprf-2d", "positions": False, "mixer_arguments": grid},
-        "prf + ape": {"mixer": "performer"},
-        "softmax + ape": {"mixer": "softmax"},
+        "nprf + 2-D rpe": {"mixer": "nprf-2d", "mixer_arguments": {"height": GRID, "width": GRID}},
+        "prf": {"mixer": "performer"},
+        "softmax": {"mixer": "softmax"},
     }
+    shape: dict[str, Any] = {"dim": 32, "depth": 2, "heads": 4, "patch": 4, "pooling": "mean", "init_std": None}
     arms = [
-        Arm(
-            name,
-            partial(VisionTransformer, dim=48, depth=3, heads=4, patch=4, init_std=None, **arguments),
-            role=_role(name) if name in BASELINES else "method",
-        )
+        Arm(name, partial(VisionTransformer, **shape, **arguments), role="method" if name.startswith("nprf") else "baseline")
         for name, arguments in kinds.items()
     ]
-    return Comparison("images", task, arms, title="Handwritten digits in 7 x 7 patches, 3 blocks")
+    return Comparison("images", task, arms, title="Photographs in 8 x 8 patches, 2 blocks, learned positions in every arm")
 
 
 def _lengths(setting: Setting) -> Comparison:
     task = MixerScaling(
         lengths=setting.pick(smoke=(256, 512, 1024), full=(512, 1024, 2048, 4096, 8192), gpu=(2048, 4096, 8192, 16384, 32768)),
-        repeats=setting.pick(smoke=1, full=3),
+        repeats=setting.pick(smoke=1, full=7),
     )
     arms = [
         Arm("nprf, fft", partial(_mixer, "nprf", method="fft")),
@@ -137,12 +132,14 @@ def _kernel_bars(setting: Setting) -> Sequence[Bar]:
 
         return Bar(f"error over the closed form's, {arm}", values, at_least=0.9, at_most=1.1, unit="x")
 
-    worse = ratio("length 2, 32 features", "unit length, 32 features", "error", at_least=10 if setting.scale != "smoke" else 3)
+    worse = ratio(
+        "length 2, 32 features",
+        "unit length, 32 features",
+        "error",
+        at_least=10 if setting.scale != "smoke" else 3,
+        method="bootstrap",  # a few draws make most of the error at length 2: its mean is far from normal
+    )
     return [against_theory("unit length, 32 features"), against_theory("unit length, 128 features"), worse]
-
-
-def _stable(table: Table) -> float:
-    return max(table.values("nprf + rpe", "nats"))
 
 
 def _unstable(table: Table) -> float:
@@ -152,7 +149,7 @@ def _unstable(table: Table) -> float:
     )
 
 
-SCALED = "2 blocks of width 64 on characters of Shakespeare, 300 steps of 12 windows of 96"
+SCALED = "2 blocks of width 64 on characters of Shakespeare, 400 steps of 12 windows of 96"
 FULL = ("full", "gpu")
 
 PAPER = Paper(
@@ -206,11 +203,14 @@ PAPER = Paper(
             note=SCALED,
         ),
         Claim(
-            "better-than-unnormalised",
-            "Normalised features with a relative bias are better than plain positive random features with absolute positions.",
-            "better than other efficient variants (section 4; the figures could not be retrieved)",
+            "better-than-linear-attention",
+            "Normalised features with a relative bias are better than linear attentions with absolute positions, by plain random features or by elu + 1.",
+            "better than other efficient variants (section 4; from memory and unconfirmed: perplexity 30.6 on WikiText-103 against 33.6 of random feature attention)",
             _texts,
-            [gain("nprf + rpe", "prf + ape", "nats", at_most=0, unit="nats")],
+            [
+                gain("nprf + rpe", "prf + ape", "nats", at_most=0, unit="nats"),
+                gain("nprf + rpe", "elu + ape", "nats", at_most=0, unit="nats"),
+            ],
             note=SCALED,
             scales=FULL,
         ),
@@ -219,20 +219,22 @@ PAPER = Paper(
             "At a learning rate at which plain random features fail to train, normalised ones with a relative bias train.",
             "vanilla kernelized attention is unstable or fails to train from scratch; NPRF with RPE has no such problem (section 4)",
             _stability,
-            lambda setting: [
-                exact("worst nats of nprf + rpe over the seeds", _stable, at_most=2.6, unit="nats"),
+            [
+                level("nprf + rpe", "nats", at_most=2.6, unit="nats"),
+                gain("prf + ape", "nprf + rpe", "nats", at_least=0.5, unit="nats"),
                 exact("seeds in which prf + ape diverges or stays above 3 nats", _unstable, at_least=2),
             ],
-            note="250 steps at 0.04, no warm-up, clipping or decay, 3 seeds. The backbone normalises before every block, which stabilises plain features too.",
+            note="250 steps at 0.04, no warm-up, clipping or decay. A guess by the frequency of characters scores 3.3. Plain features have the stabiliser and the floor of the Performer's own code, without which they end in NaN; "
+            "the backbone normalises before every block, which helps them too. At ordinary rates both train here.",
             scales=FULL,
         ),
         Claim(
             "images",
-            "On images, with a bias of the two-dimensional offset, it is better than plain random features with absolute positions.",
+            "On images, normalised features with a bias of the two-dimensional offset are better than plain random features.",
             "better than other efficient variants with DeiT-like networks on ImageNet (section 4; the figures could not be retrieved)",
             _images,
-            [gain("nprf + 2-D rpe", "prf + ape", "accuracy", at_least=1, unit="%")],
-            note="300 steps on MNIST: 49 patches and a class token.",
+            [gain("nprf + 2-D rpe", "prf", "accuracy", at_least=1, unit="%")],
+            note="1,200 steps of 32 photographs of CIFAR-10: 64 patches, 2 blocks of width 32, learned positions in every arm. Two shallow blocks over few patches, which have positions already, leave a bias little to add; the paper's networks have twelve.",
             scales=FULL,
         ),
         Claim(
