@@ -54,7 +54,7 @@ def _gating(setting: Setting) -> Comparison:
     parameters = setting.pick(smoke=40_000, full=200_000, gpu=5_000_000)
     task = _photographs(
         setting,
-        steps=setting.pick(smoke=30, full=1500, gpu=10_000),
+        steps=setting.pick(smoke=30, full=1200, gpu=10_000),
         batch_size=setting.pick(smoke=32, full=64, gpu=256),
         lr=3e-3,
         most_tested=None,
@@ -95,7 +95,7 @@ def _families(setting: Setting) -> Comparison:
 
 def _variants(setting: Setting) -> Comparison:
     images = open_images("digits", image_size=setting.pick(smoke=8, full=16))
-    task = ImageClassification(images, steps=setting.pick(smoke=40, full=200), batch_size=32, lr=3e-3)
+    task = ImageClassification(images, steps=setting.pick(smoke=40, full=150), batch_size=32, lr=3e-3)
     task.points = 1
     parameters = setting.pick(smoke=40_000, full=100_000)
     arms = [
@@ -243,19 +243,25 @@ PAPER = Paper(
                 exact("difference in parameters", _difference_in_parameters, at_most=3, unit="%"),
             ],
             measured=_accuracies,
-            note="Two epochs of CIFAR-10 instead of 300 of ImageNet. The chain of products learns more slowly at first: after half an epoch the depthwise network is ahead by one to two points, after two they are level, and seeds differ by as much as the paper's gain.",
+            note="One and a half epochs of CIFAR-10 instead of 300 of ImageNet. The chain of products learns more slowly at first: after half an epoch the depthwise network is ahead by one to two points, after one and a half they are level, and seeds differ by as much as the paper's gain.",
+        ),
+        Claim(
+            "gates-against-windows",
+            "At equal parameters HorNet classifies at least as well as Swin's shifted windows.",
+            "82.8 % against Swin-T's 81.3 % top-1 on ImageNet-1K (Table 1)",
+            _families,
+            [gain("hornet", "swin", "accuracy", at_least=0, unit="%")],
+            measured=_accuracies,
+            note="Half an epoch of CIFAR-10 at 100,000 parameters. A ResNet, which the paper does not compare with, learns faster than all the others here.",
         ),
         Claim(
             "gates-against-attention",
-            "At equal parameters HorNet classifies at least as well as Swin's shifted windows and as a vision transformer.",
-            "82.8 % against Swin-T's 81.3 % top-1 on ImageNet-1K (Table 1)",
+            "At equal parameters HorNet classifies at least as well as a vision transformer.",
+            "82.8 % against DeiT-S's 79.8 % top-1 on ImageNet-1K",
             _families,
-            [
-                gain("hornet", "swin", "accuracy", at_least=0, unit="%"),
-                gain("hornet", "vit", "accuracy", at_least=0, unit="%"),
-            ],
+            [gain("hornet", "vit", "accuracy", at_least=0, unit="%")],
             measured=_accuracies,
-            note="Half an epoch of CIFAR-10 at 100,000 parameters. A ResNet, which the paper does not compare with, learns faster than all three here.",
+            note="Half an epoch of CIFAR-10 at 100,000 parameters; the transformer's patches of 4 pixels cost it four times HorNet's multiply-adds. Seeds of HorNet differ by three points so early in training.",
         ),
         Claim(
             "order-1-multiplies-pairs",
