@@ -62,8 +62,8 @@ def test_bad_input_is_one_clear_line() -> None:
     model = MLP(image_size=4, num_features=8)
     with pytest.raises(InputError, match="two views"):
         Contrastive()(model, {"image": torch.randn(2, 1, 4, 4)})
-    with pytest.raises(InputError, match="own width 8, not 4"):
-        Contrastive.for_model(model, matryoshka=[2, 4])
+    with pytest.raises(InputError, match="own width 8, not 16"):
+        Contrastive.for_model(model, matryoshka=[2, 16])
     with pytest.raises(InputError, match="vision encoder"):
         Contrastive.for_model(nn.Linear(2, 2))
 

@@ -21,7 +21,16 @@ from torch import Tensor, nn
 from ordinate.ground.errors import InputError
 from ordinate.nn.official import State
 
-__all__ = ["FixedFeatureHead", "MatryoshkaHead", "check_dims", "halving_dims", "official_head", "official_head_state", "tied_logits"]
+__all__ = [
+    "FixedFeatureHead",
+    "MatryoshkaHead",
+    "check_dims",
+    "complete_dims",
+    "halving_dims",
+    "official_head",
+    "official_head_state",
+    "tied_logits",
+]
 
 
 def halving_dims(dim: int, smallest: int = 8) -> list[int]:
@@ -61,6 +70,16 @@ def check_dims(dims: Sequence[int], width: int | None = None) -> tuple[int, ...]
     if width is not None and found[-1] != width:
         raise InputError(f"the last nested size must be the embedding's own width {width}, not {found[-1]}: add {width} to the sizes")
     return found
+
+
+def complete_dims(dims: Sequence[int], width: int) -> tuple[int, ...]:
+    """The nested sizes, with the whole `width` behind them where it is not among them.
+
+    Raises:
+        InputError: as `check_dims`; or a size is more than `width`.
+    """
+    found = check_dims(dims)
+    return check_dims(found if found[-1] >= width else (*found, width), width)
 
 
 class MatryoshkaHead(nn.Module):

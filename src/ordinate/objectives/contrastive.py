@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather
 
 from ordinate.ground.errors import InputError
-from ordinate.nn.nested_head import check_dims
+from ordinate.nn.nested_head import complete_dims
 from ordinate.objectives.base import Objective
 from ordinate.objectives.matryoshka import MatryoshkaLoss
 
@@ -122,16 +122,16 @@ class Contrastive(Objective):
 
         Args:
             model: what is trained.
-            matryoshka: sizes of a nested embedding, ascending, the last the encoder's width; None trains the whole alone.
+            matryoshka: sizes of a nested embedding, ascending, completed by the encoder's width; None trains the whole alone.
             temperature, learn_temperature: of :class:`InfoNCE`.
 
         Raises:
-            InputError: the model is not one, or the sizes are not a nesting up to its `num_features`.
+            InputError: the model is not one, or the sizes are no nesting within its `num_features`.
         """
         width = getattr(model, "num_features", None)
         if width is None:
             raise InputError(f"contrastive training needs a vision encoder, and {type(model).__name__} is not one")
-        dims = None if matryoshka is None else check_dims(matryoshka, width)
+        dims = None if matryoshka is None else complete_dims(matryoshka, width)
         return cls(InfoNCE(temperature, learn_temperature=learn_temperature), dims)
 
     def forward(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:

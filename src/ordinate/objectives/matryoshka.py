@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ordinate.ground.errors import InputError, choose
-from ordinate.nn.nested_head import MatryoshkaHead, check_dims, halving_dims, official_head, official_head_state, tied_logits
+from ordinate.nn.nested_head import MatryoshkaHead, check_dims, complete_dims, halving_dims, official_head, official_head_state, tied_logits
 from ordinate.nn.official import OfficialCheckpoint
 from ordinate.objectives.base import Objective
 
@@ -224,10 +224,7 @@ class NestedClassification(Objective):
                 f"nested classification needs a vision encoder with a linear head (num_classes above 0), and {type(model).__name__} has none"
             )
         width = head.in_features
-        sizes = halving_dims(width, min(8, width)) if dims is None else list(check_dims(dims))
-        if sizes[-1] < width:
-            sizes.append(width)
-        check_dims(sizes, width)
+        sizes = halving_dims(width, min(8, width)) if dims is None else complete_dims(dims, width)
         return cls(sizes, head.out_features, tied=tied, weights=weights, reduction=reduction, label_smoothing=label_smoothing)
 
     def forward(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:

@@ -26,10 +26,10 @@ from ordinate.tasks.training import TrainingTask
 from ordinate.train.fit import Batches
 from ordinate.train.recipe import Recipe
 
-__all__ = ["TASKS", "ImageClassification"]
+__all__ = ["MIRRORED", "TASKS", "ImageClassification"]
 
 _AT_ONCE = 256
-_MIRRORED = ("cifar10",)
+MIRRORED = ("cifar10",)
 
 
 class ImageClassification(TrainingTask):
@@ -38,7 +38,7 @@ class ImageClassification(TrainingTask):
     name = "image-classification"
     title = "Image classification"
     objectives = ("classification",)
-    metrics = (
+    metrics: tuple[Metric, ...] = (
         Metric("accuracy", "%", meaning="of held-out images whose most probable class is the right one"),
         Metric("cross_entropy", "nats", higher_is_better=False, meaning="of held-out images"),
     )
@@ -88,7 +88,7 @@ class ImageClassification(TrainingTask):
         images = open_images(data or "digits", strict=strict)
         side = min(images.shape[1:])
         # Digits and other signs must not be mirrored; whether a stranger's images may be is for the stranger to say.
-        flip = [HorizontalFlip()] if images.name in _MIRRORED else []
+        flip = [HorizontalFlip()] if images.name in MIRRORED else []
         return cls(
             images,
             steps=setting.pick(smoke=60, full=800, gpu=20_000),
