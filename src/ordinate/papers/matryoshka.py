@@ -30,7 +30,7 @@ def _digits(setting: Setting) -> Comparison:
         partial(MLP, hidden=(256,), num_features=WIDTH),
         SIZES,
         between=BETWEEN,
-        steps=setting.pick(smoke=75, full=330),
+        steps=setting.pick(smoke=90, full=330),
         lr=3e-3,
         most_trained=setting.pick(smoke=None, full=7_000),
         most_tested=setting.pick(smoke=None, full=5_000),
