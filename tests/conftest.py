@@ -1,4 +1,4 @@
-"""What every test stands on: shapes and dtypes in signatures are checked (jaxtyping through beartype), one thread a worker, and where data is."""
+"""What every test stands on: shapes and dtypes in signatures are checked (jaxtyping through beartype), one thread a worker, where data is, and no example with a time limit."""
 
 import os
 from pathlib import Path
@@ -14,10 +14,13 @@ import tests.typechecking  # noqa: E402, F401 - the hook names it
 
 install_import_hook("ordinate", "tests.typechecking.check")
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
+hypothesis.settings.register_profile("ordinate", deadline=None)  # how long an example takes is the machine's affair
+hypothesis.settings.load_profile("ordinate")
 
 
 @pytest.fixture(autouse=True)

@@ -51,7 +51,7 @@ def test_each_item_is_answered_by_its_first_confident_size() -> None:
 
 
 @given(st.integers(1, 4), st.integers(1, 12), st.integers(2, 5), st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_thresholds_of_one_ask_the_cap_and_thresholds_below_chance_ask_the_first(
     sizes: int, items: int, classes: int, data: st.DataObject
 ) -> None:

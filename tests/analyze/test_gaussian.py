@@ -14,7 +14,7 @@ VARIANCES = st.floats(1e-4, 1e3)
 
 
 @given(VARIANCES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_moments_of_a_gaussian(variance: float) -> None:
     for power, moment in ((0, 1), (1, 0), (2, 1), (4, 3), (6, 15), (8, 105)):
         found = float(gauss_avg(lambda z, power=power: z**power, variance)) / variance ** (power / 2)
@@ -22,7 +22,7 @@ def test_moments_of_a_gaussian(variance: float) -> None:
 
 
 @given(VARIANCES, st.floats(-3, 3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_kinks_wherever_they_are_cost_no_digits(variance: float, kink: float) -> None:
     deviation = math.sqrt(variance)
     at = kink / deviation

@@ -33,7 +33,7 @@ def test_susceptibilities_are_derivatives_two_ways(name: str, size: float) -> No
 
 
 @given(st.floats(-1, 1), st.floats(1e-3, 1e3))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_scale_invariant_units_have_one_susceptibility(slope: float, size: float) -> None:
     act = leaky_relu(slope)
     parallel, perpendicular, h = (float(value) for value in susceptibilities(act, torch.tensor(size, dtype=torch.float64), 0.9))

@@ -65,7 +65,7 @@ def test_perimeters_and_traces() -> None:
 
 
 @given(low=st.integers(3, 9), more=st.integers(0, 6), turn=st.integers(0, 9), seed=st.integers(0, 50))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_turned_hull_is_right_and_a_reversed_one_is_not(low: int, more: int, turn: int, seed: int) -> None:
     data = sample("hull", (low, low + more), 20, seed)
     turned, reverse = torch.zeros_like(data.targets), torch.zeros_like(data.targets)

@@ -32,7 +32,7 @@ def test_valid_tours_of_three_cities(predicted: list[int], valid: bool) -> None:
 
 
 @given(low=st.integers(2, 6), more=st.integers(0, 3), seed=st.integers(0, 50))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_optimum_has_the_ratio_1_and_nothing_less(low: int, more: int, seed: int) -> None:
     data = sample("tsp", (low, low + more), 20, seed)
     found = tour_metrics(data.points, data.lengths, data.targets, data.targets)

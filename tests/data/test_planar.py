@@ -41,7 +41,7 @@ def circumcircle(corners: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @given(low=st.integers(3, 12), more=st.integers(0, 8), seed=st.integers(0, 99))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_hulls_are_the_extreme_points_counter_clockwise_from_the_lowest_slot(low: int, more: int, seed: int) -> None:
     data = sample("hull", (low, low + more), 8, seed)
     for points, length, hull in zip(data.points, data.lengths.tolist(), answers(data), strict=True):
@@ -64,7 +64,7 @@ def test_points_on_an_edge_are_no_vertices() -> None:
 
 
 @given(low=st.integers(3, 9), more=st.integers(0, 4), seed=st.integers(0, 99))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_triangulations_have_empty_circles_and_eulers_number_of_triangles(low: int, more: int, seed: int) -> None:
     data = sample("delaunay", (low, low + more), 4, seed)
     hulls = answer_lengths(Hull().targets(data.points, data.lengths)).tolist()
@@ -107,7 +107,7 @@ def test_the_incenter_of_the_3_4_5_triangle() -> None:
     seed=st.integers(0, 99),
     solver=st.sampled_from(["held-karp", "nearest-neighbour", "christofides"]),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_tours_start_at_slot_1_and_run_counter_clockwise(low: int, more: int, seed: int, solver: str) -> None:
     data = sample(Tour(solver=solver), (low, low + more), 5, seed)
     for points, length, tour in zip(data.points, data.lengths.tolist(), answers(data), strict=True):
@@ -181,7 +181,7 @@ def test_points_without_a_unique_answer_are_refused_with_their_instance(
 
 
 @given(problem=st.sampled_from(sorted(PROBLEMS)), seed=st.integers(0, 20))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_degenerate_points_are_jittered_and_then_solved(problem: str, seed: int) -> None:
     points = torch.stack((GRID, torch.rand(9, 2), GRID.roll(1, 0) * 0))
     data = label(problem, points, torch.tensor([9, 9, 4]), seed=seed)

@@ -63,7 +63,7 @@ def test_a_batch_larger_than_what_is_solved_together_is_as_its_rows() -> None:
 
 @pytest.mark.parametrize("name", sorted(SOLVERS))
 @given(n=st.integers(2, 9), count=st.integers(1, 4), seed=st.integers(0, 99))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_every_solver_gives_tours_from_city_0_and_none_beats_the_optimum(name: str, n: int, count: int, seed: int) -> None:
     distance = instances(count, n, seed)
     tours = SOLVERS[name](distance)
@@ -85,7 +85,7 @@ def test_greedy_edge_takes_the_shortest_edges_first() -> None:
 
 
 @given(n=st.integers(2, 20), seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_2_opt_never_lengthens_keeps_the_start_and_ends_where_no_reversal_helps(n: int, seed: int) -> None:
     distance = instances(3, n, seed)
     before = random_tours(distance, generator(seed))

@@ -56,7 +56,7 @@ def test_a_bootstrap_of_too_few_values_decides_nothing() -> None:
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=5, max_size=7), st.sampled_from(["t", "bootstrap"]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_an_interval_holds_its_mean_whatever_the_values(values: list[float], method: Method) -> None:
     found = interval(values, method)
     slack = 1e-9 * max(map(abs, values))

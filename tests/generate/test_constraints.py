@@ -56,7 +56,7 @@ def test_a_constraint_changes_nothing_that_it_is_given() -> None:
     width=st.integers(1, 3),
     seed=st.integers(0, 50),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_whatever_the_network_says_the_answer_is_of_the_kind(name: str, low: int, more: int, width: int, seed: int) -> None:
     torch.manual_seed(seed)
     data = sample("hull", (low, low + more), 5, seed)

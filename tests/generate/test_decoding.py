@@ -26,7 +26,7 @@ def all_sequences(symbols: int, most: int) -> list[tuple[int, ...]]:
 
 
 @given(batch=st.integers(1, 4), symbols=st.integers(2, 4), most=st.integers(1, 4), seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_beam_as_wide_as_there_are_sequences_finds_them_all_in_order(batch: int, symbols: int, most: int, seed: int) -> None:
     torch.manual_seed(seed)
     inputs = random_tables(batch, symbols)
@@ -82,7 +82,7 @@ def test_the_widest_beam_over_tours_is_the_exhaustive_argmax() -> None:
 
 
 @given(width=st.integers(1, 6), count=st.integers(1, 5), seed=st.integers(0, 50))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_rows_of_a_batch_are_searched_as_if_alone(width: int, count: int, seed: int) -> None:
     model, data = network(), sample("hull", (3, 6), count, seed)
     together = beam_search(model, {"points": data.points, "lengths": data.lengths}, width=width, most=8, constraint=no_repeat)

@@ -35,7 +35,7 @@ def batch(problem: str = "hull", n: int | tuple[int, int] = (4, 7), count: int =
     layers=st.integers(1, 2),
     embed=st.sampled_from([None, 3]),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_shapes_and_probabilities(head: str, count: int, n: int, steps: int, in_dim: int, layers: int, embed: int | None) -> None:
     model = network(head, in_dim=in_dim, layers=layers, embed=embed)
     target = torch.randint(1, n + 1, (count, steps))

@@ -30,7 +30,7 @@ def test_the_kinks_of_a_named_function_are_found_when_it_comes_without_its_name(
 
 
 @given(st.lists(st.floats(-8, 8), min_size=1, max_size=4, unique_by=lambda x: round(x)))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_kinks_are_found_wherever_they_are(places: list[float]) -> None:
     def broken(z: Tensor) -> Tensor:
         return 0.1 * z + sum((0.3 + index) * F.relu(z - place) for index, place in enumerate(places))

@@ -29,7 +29,7 @@ def identity(dim: int, height: int, width: int) -> GlobalLocalFilter:
     return module
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(SIDES)
 def test_with_identities_it_normalises_interleaves_and_normalises(sides: tuple[int, int]) -> None:
     # Odd widths come back only because the inverse transform is told the size.
@@ -39,7 +39,7 @@ def test_with_identities_it_normalises_interleaves_and_normalises(sides: tuple[i
     torch.testing.assert_close(module(x), expected, atol=1e-5, rtol=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(SIDES, st.tuples(st.integers(1, 6), st.integers(1, 6)))
 def test_real_matrices_give_what_the_fft_gives(sides: tuple[int, int], stored: tuple[int, int]) -> None:
     fast = randomised(4, stored)

@@ -45,7 +45,7 @@ def test_the_first_width_and_the_sum_make_twice_the_width(shape: tuple[int, int]
     assert all(wide == 2 * narrow for narrow, wide in pairwise(widths))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(SHAPES, st.sampled_from([1, 3, 5, 7]))
 def test_it_is_the_product_chain_written_out(shape: tuple[int, int], kernel: int) -> None:
     module = randomised(GnConv(*shape, kernel_size=kernel))

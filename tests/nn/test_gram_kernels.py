@@ -29,7 +29,7 @@ def apply(kernel: GramKernel, gram: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=str)
 @given(points=st.integers(1, 5), tests=st.integers(0, 4), full=st.booleans())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_the_blocks_are_those_of_the_joint_matrix(kernel, points: int, tests: int, full: bool) -> None:
     made = make_gram_kernel(kernel, jitter=0.0)
     rows = features(points + tests)

@@ -10,7 +10,7 @@ from ordinate.nn.gnconv import GnConv, gated_bound, gated_cost
 from ordinate.nn.multiply_adds import count_multiply_adds, count_parameters, on_meta
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 5), st.integers(1, 3), st.sampled_from([3, 7]))
 def test_a_gated_convolution_costs_what_the_formula_says_and_less_than_the_bound(order: int, factor: int, kernel: int) -> None:
     dim = factor * 2 ** (order - 1)

@@ -56,7 +56,7 @@ def test_what_is_no_nesting_is_refused(dims: list[int], width: int | None, messa
 
 
 @given(nestings, st.integers(1, 5), st.booleans(), st.sampled_from([(3,), (2, 3), ()]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_tied_logits_are_those_of_naive_slices(dims: list[int], classes: int, bias: bool, batch: tuple[int, ...]) -> None:
     head = MatryoshkaHead(dims, classes, tied=True, bias=bias)
     z = torch.randn(*batch, dims[-1])
@@ -70,7 +70,7 @@ def test_tied_logits_are_those_of_naive_slices(dims: list[int], classes: int, bi
 
 
 @given(nestings, st.integers(1, 5), st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_separate_logits_read_their_own_prefix_and_weights(dims: list[int], classes: int, bias: bool) -> None:
     head = MatryoshkaHead(dims, classes, bias=bias)
     z = torch.randn(4, dims[-1])

@@ -9,7 +9,7 @@ from ordinate.nn.pointer import PointerHead
 
 
 @given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 5), st.integers(1, 6), st.integers(1, 6), st.integers(1, 6))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_logits_are_the_additive_scores(batch: int, steps: int, n: int, query_dim: int, key_dim: int, hidden: int) -> None:
     head = PointerHead(query_dim, key_dim, hidden)
     query, keys = torch.randn(batch, steps, query_dim), torch.randn(batch, n, key_dim)

@@ -32,7 +32,7 @@ def prime_factors(n):
     return [p for p in range(2, n + 1) if n % p == 0 and all(p % q for q in range(2, int(math.sqrt(p)) + 1))]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 12), st.integers(1, 12))
 def test_the_matrix_and_the_product_agree_with_the_definition(rows, columns):
     torch.manual_seed(0)
@@ -45,7 +45,7 @@ def test_the_matrix_and_the_product_agree_with_the_definition(rows, columns):
         assert torch.allclose(product, matrix @ u, atol=1e-12), method
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(1, 5), st.integers(1, 5))
 def test_a_grid_is_toeplitz_along_both_axes(h, w, height, width):
     torch.manual_seed(0)

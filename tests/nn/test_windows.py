@@ -55,7 +55,7 @@ def test_windows_are_cut_and_put_together(batch: int, rows: int, columns: int, w
     assert torch.equal(merge_windows(windows, window, rows * window, columns * window), x)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 3), st.integers(0, 2))
 def test_pixels_attend_inside_their_window_and_nowhere_else(height: int, width: int, window: int, shift: int) -> None:
     # Padding, cyclic shifts and their masks must not show: only pixels that are neighbours in the map meet.

@@ -4,7 +4,7 @@ from inspect import unwrap
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -34,7 +34,6 @@ def batch() -> dict[str, Tensor]:
 
 
 @given(st.integers(1, 12), st.booleans())
-@settings(deadline=None)
 def test_a_truncated_embedding_is_its_prefix_at_unit_length(size: int, normalize: bool) -> None:
     z = torch.randn(3, 2, 12)
     found = truncate(z, size, normalize)

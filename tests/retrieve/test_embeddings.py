@@ -20,7 +20,7 @@ def parts(*sizes: int, width: int = 5, labels: bool = False) -> Iterator[Part]:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(sizes=st.lists(st.integers(1, 7), min_size=1, max_size=4), width=st.integers(1, 9))
 def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, ending: str, sizes: list[int], width: int) -> None:
     path = tmp_path_factory.mktemp("embeddings") / f"out{ending}"

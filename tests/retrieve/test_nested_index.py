@@ -44,7 +44,7 @@ def test_search_at_any_size_is_the_definition(backend: str, metric: str, size: i
 
 
 @given(st.integers(1, 700), st.integers(1, 4), st.integers(1, 80), st.sampled_from([3, 70]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_torch_backend_finds_what_sorting_finds(rows: int, queries: int, k: int, dim: int) -> None:
     k = min(k, rows)
     backend, asked = TorchBackend(_vectors(rows, dim)), _vectors(queries, dim, seed=1)

@@ -41,7 +41,7 @@ def close(one: nn.Module, other: nn.Module) -> None:
 
 
 @given(st.integers(1, 4), st.integers(1, 5))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_members_give_what_they_give_alone(count: int, rows: int) -> None:
     members = [make() for _ in range(count)]
     ensemble = Ensemble(members)
