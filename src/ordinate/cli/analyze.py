@@ -1,0 +1,17 @@
+"""`ordinate analyze ...`: what can be found out about a network, an activation, a run. One file a subcommand."""
+
+import typer
+
+from ordinate.cli import analyze_criticality
+
+__all__ = ["app"]
+
+app = typer.Typer(help="What can be found out about a network, an activation, a run.", no_args_is_help=True)
+
+
+@app.callback()
+def analyses() -> None:
+    """What can be found out about a network, an activation, a run."""
+
+
+app.command("criticality")(analyze_criticality.criticality)
