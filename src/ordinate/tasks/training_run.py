@@ -89,9 +89,12 @@ def parse_assignments(pairs: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _task_for(objective: str) -> type[TrainingTask]:
-    served = {name: task for task in map(get_task, reversed(list_tasks())) if issubclass(task, TrainingTask) for name in task.objectives}
-    return served[choose("objective", objective, served)]
+def _task_for(objective: str, data: str | None) -> type[TrainingTask]:
+    """The task that serves an objective: of several, the one that the data begin with the name of (``"sorting:10"``), or else the first by name."""
+    tasks = [task for task in map(get_task, list_tasks()) if issubclass(task, TrainingTask)]
+    choose("objective", objective, {name for task in tasks for name in task.objectives})
+    serving = [task for task in tasks if objective in task.objectives]
+    return next((task for task in serving if data is not None and data.partition(":")[0] == task.name), serving[0])
 
 
 def _make_model(request: Request, fitted: Mapping[str, Any]) -> nn.Module:
@@ -131,7 +134,7 @@ def train_run(
         MissingError: the data is not at hand.
     """
     seed = setting.seeds[0]
-    task = _task_for(request.objective).from_data(request.data, setting, strict=request.strict)
+    task = _task_for(request.objective, request.data).from_data(request.data, setting, strict=request.strict)
     if not isinstance(task, TrainingTask):
         raise TypeError(f"{type(task).__name__}.from_data gave another kind of task")
     if request.batch_size is not None:
