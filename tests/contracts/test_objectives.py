@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from ordinate.data.planar import sample
+from ordinate.data.sorting import sorting_batch
 from ordinate.ground.errors import InputError
 from ordinate.models.mlp import MLP
 from ordinate.models.pointer_network import PointerNetwork
+from ordinate.models.read_process_write import ReadProcessWrite
 from ordinate.models.sequence import Sequence
 from ordinate.objectives.base import Objective, create_objective, list_objectives
 
@@ -32,7 +34,11 @@ def _tokens() -> tuple[nn.Module, dict[str, Tensor]]:
     return Sequence(vocabulary=7, dim=8, depth=1, heads=2, max_length=9), {"input": tokens[:, :-1], "target": tokens[:, 1:]}
 
 
-KINDS = (_images, _points, _tokens)
+def _sets() -> tuple[nn.Module, dict[str, Tensor]]:
+    return ReadProcessWrite(in_dim=1, dim=8, steps=1), sorting_batch((2, 4), 6, torch.Generator().manual_seed(0))
+
+
+KINDS = (_images, _points, _tokens, _sets)
 """What objectives are tried on, in turn: a model with a batch that has all that an objective of its kind may read."""
 
 

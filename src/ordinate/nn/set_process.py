@@ -129,13 +129,13 @@ class SetProcess(nn.Module):
         if low < 0 or high >= sets:
             raise InputError(f"the sets are numbered from 0 to {sets - 1}, and an index is {low if low < 0 else high}")
         weight, bias = self._gates()
-        projected = self.head.project(x) if self.head is not None else None
+        projected = self.head.project(x[:, None]) if self.head is not None else None
         summary, cell = x.new_zeros(sets, 2 * self.dim), x.new_zeros(sets, self.dim)
         weights = []
         for _ in range(self.steps):
             query, cell = self._ask(F.linear(summary, weight, bias), cell)
             if self.head is not None and projected is not None:
-                scores = self.head.attend(query[index][:, None], projected[:, None])[:, 0, 0]
+                scores = self.head.attend(query[index][:, None], projected)[:, 0, 0]
             else:
                 scores = self.scale * (x * query[index]).sum(dim=1)
             highest = scores.detach().new_full((sets,), float("-inf")).scatter_reduce(0, index, scores.detach(), "amax")

@@ -108,7 +108,7 @@ class Star(Task):
         truth = -star.log_prob(fresh).mean().item()
         parts = {"held out": star.symbols(held_out, arm.head), "nats": star.symbols(fresh, arm.head)}
         model = make_seeded(lambda: arm.make(vocabulary=self.n_vars * self.values), run.seed)
-        recipe = arm_recipe(Recipe(steps=self.steps, lr=self.lr, schedule="constant", clip=1.0), arm, run)
+        recipe = arm_recipe(Recipe(steps=self.steps, lr=self.lr, schedule="wsd", clip=1.0), arm, run)
         trained = train_arm(
             model,
             _sequence_nats,
