@@ -76,8 +76,8 @@ def _set2set(sizes: Sequence[int] | None, device: str, quick: bool, watch: Calla
         x, index = (each.to(device) for each in ragged_sets(count))
         x.requires_grad_()
         calls: dict[str, Callable[[], Tensor]] = {
-            "ordinate": lambda x=x, index=index, count=count: ours.from_index(x, index, count).summary,
-            "torch_geometric": lambda x=x, index=index, count=count: theirs(x, index, dim_size=count),
+            "ordinate": partial(_summary, ours, x, index, count),
+            "torch_geometric": partial(theirs, x, index, dim_size=count),
         }
         for contender, call in calls.items():
             watch(f"{contender}, {count} sets")
@@ -102,7 +102,7 @@ def _writer(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callab
         batch = {name: value.to(device) for name, value in sorting_batch((n, n), BATCH, torch.Generator().manual_seed(n)).items()}
         calls: dict[str, Callable[[], Tensor]] = {
             "ordinate": partial(Pointing(), network, batch),
-            "loop": lambda looped=looped, batch=batch: -looped(batch["points"], batch["target"]).mean(),
+            "loop": partial(looped, batch["points"], batch["target"]),
         }
         for contender, call in calls.items():
             watch(f"{contender}, {n} elements")
@@ -132,8 +132,12 @@ def _search(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callab
     )
 
 
-def _train(loss: Callable[[], Tensor]) -> None:
-    loss().sum().backward()
+def _summary(block: SetProcess, x: Tensor, index: Tensor, count: int) -> Tensor:
+    return block.from_index(x, index, count).summary
+
+
+def _train(call: Callable[[], Tensor]) -> None:
+    call().sum().backward()
 
 
 BENCHES = {

@@ -63,5 +63,8 @@ def open_words(name_or_path: str | Path, *, most: int = 2000, folder: Path | Non
         raise InputError(f"{name_or_path} has no words in its first nine tenths, or none in the rest")
     vocabulary = [OTHER, *(word for word, _ in Counter(train).most_common(most - 1))]
     number = {word: place for place, word in enumerate(vocabulary)}
-    ids = (torch.tensor([number.get(word, 0) for word in part], dtype=torch.int64) for part in (train, valid))
-    return WordData(text.name, *ids, vocabulary)
+
+    def numbers(words: list[str]) -> Tensor:
+        return torch.tensor([number.get(word, 0) for word in words], dtype=torch.int64)
+
+    return WordData(text.name, numbers(train), numbers(valid), vocabulary)

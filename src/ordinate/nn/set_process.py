@@ -147,8 +147,8 @@ class SetProcess(nn.Module):
 
     def _gates(self) -> tuple[Tensor, Tensor]:
         """Of a step as one linear map of q*: the weights of the state are added to those of its copy in the input."""
-        own = self.lstm
-        return own.weight_ih_l0 + F.pad(own.weight_hh_l0, (0, self.dim)), own.bias_ih_l0 + own.bias_hh_l0
+        weight_ih, weight_hh, bias_ih, bias_hh = self.lstm.all_weights[0]
+        return weight_ih + F.pad(weight_hh, (0, self.dim)), bias_ih + bias_hh
 
     @staticmethod
     def _ask(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
