@@ -8,6 +8,7 @@ from ordinate.experiment.claim import Bar, Claim, exact, gain, level, ratio
 from ordinate.experiment.comparison import Comparison, Table
 from ordinate.experiment.paper import Paper, Part
 from ordinate.experiment.setting import Setting
+from ordinate.tasks.input_orders import InputOrders
 from ordinate.tasks.language_orders import LanguageOrders
 from ordinate.tasks.order_search import OrderedNGrams
 from ordinate.tasks.parsing import Parsing
@@ -57,6 +58,18 @@ def _more(setting: Setting) -> Comparison:
     task = _sorting(setting, setting.pick(smoke=4, full=10), setting.pick(smoke=100, full=1_000, gpu=10_000))
     names = setting.pick(smoke=("process-0", "process-5"), full=("process-0", "process-5", "lstm-glimpse", "process-5-glimpse"))
     return Comparison("sorting-more", task, [task.arm(name) for name in names], seeds=setting.pick(smoke=1, full=3))
+
+
+def _hulls(setting: Setting) -> Comparison:
+    """Hulls of six points, as they are drawn, sorted by angle, and read as a set."""
+    task = InputOrders(
+        setting.pick(smoke=4, full=6, gpu=20),
+        steps=setting.pick(smoke=40, full=800, gpu=20_000),
+        count=setting.pick(smoke=500, full=20_000, gpu=200_000),
+        hidden=setting.pick(smoke=32, full=64, gpu=128),
+    )
+    names = ("pointer", "pointer-by-angle", "process-5-glimpse")
+    return Comparison("hulls", task, [task.arm(name) for name in names], seeds=setting.pick(smoke=1, full=3))
 
 
 def _texts(setting: Setting) -> Comparison:
@@ -239,6 +252,7 @@ PAPER = Paper(
         Part("sorting task", "ordinate.tasks.sorting:Sorting"),
         Part("texts in several orders", "ordinate.tasks.language_orders:LanguageOrders"),
         Part("parsing task", "ordinate.tasks.parsing:Parsing"),
+        Part("hulls of points in several orders", "ordinate.tasks.input_orders:InputOrders"),
         Part("star task", "ordinate.tasks.star:Star"),
         Part("the search on n-grams", "ordinate.tasks.order_search:OrderedNGrams"),
     ),
@@ -274,6 +288,17 @@ PAPER = Paper(
             published="by construction (section 4.2)",
             comparison=_few,
             bars=_invariance_bars,
+        ),
+        Claim(
+            name="order-of-points",
+            statement="A pointer network finds more hulls when the points are given sorted by angle than in any order.",
+            published="accuracy up to 10 % higher, sorted by angle (section 4.1)",
+            comparison=_hulls,
+            bars=lambda setting: [
+                gain("pointer-by-angle", "pointer", f"accuracy@{setting.pick(smoke=4, full=6, gpu=20)}", at_least=5, unit="%")
+            ],
+            note="6 points, 800 steps of 64; a Read-Process-Write that sees no order stands beside them.",
+            scales=("full", "gpu"),
         ),
         Claim(
             name="one-order-of-many",
