@@ -44,3 +44,20 @@ def test_numbers_out_of_range_are_refused(wrong: tuple[int, int, int, float]) ->
 def test_a_first_kernel_below_its_biases_is_refused() -> None:
     with pytest.raises(InputError, match=r"K\^1 = 0.01 cannot be below"):
         propagate(Propagation(Activation.of("tanh"), 0.05, 1.3, 0.01), 3, 10, 2, 0.2, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "C_b", "C_W"),
+    [("tanh", 0.0, 1.0), ("tanh,critical", 0.0, 1.0), ("tanh, x 1.5", 0.0, 1.5), ("tanh, C_b = 0.1", 0.1, 1.0), ("relu, He", 0.0, 2.0)],
+)
+def test_networks_are_read_from_words(text: str, C_b: float, C_W: float) -> None:
+    read = Propagation.read(text, 100)
+    assert (read.C_b, read.C_W, read.first) == (C_b, C_W, 1.0) and read.activation.name == text.partition(",")[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [("tanh, Xavier", "no initialisation 'Xavier'"), ("tanh, x much", "no initialisation"), ("tahn", "did you mean")]
+)
+def test_words_that_name_no_networks_are_refused(text: str, why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        Propagation.read(text, 100)

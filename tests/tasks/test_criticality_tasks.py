@@ -10,8 +10,8 @@ from ordinate.experiment.setting import Setting
 from ordinate.experiment.task import Arm, Run
 from ordinate.ground.errors import InputError
 from ordinate.nn.activations import Activation
-from ordinate.tasks.critical_points import CriticalPoints, KnownPoint
-from ordinate.tasks.deep_training import DeepPlan, DeepTraining
+from ordinate.tasks.critical_points import KNOWN, CriticalPoints, KnownPoint
+from ordinate.tasks.deep_training import DeepPlan, DeepTraining, residual_weight
 from ordinate.tasks.finite_width import FiniteWidth, FluctuationGrowth, RandomNets
 from ordinate.tasks.signal_flow import SignalFlow
 
@@ -25,6 +25,41 @@ def test_a_critical_point_is_held_against_what_is_known() -> None:
     lacking = CriticalPoints().run(Arm("relu", lambda: KnownPoint(Activation.of("relu"), 0.0, 2.0, 1.0)), RUN)
     assert right.metrics["error"] < 1e-6 and wrong.metrics["error"] == pytest.approx(0.02708, abs=1e-5) and lacking.metrics["error"] > 1
     assert right.notes["kind"] == "half_stable"
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN))
+def test_twelve_activations_come_out_at_their_known_values(name: str) -> None:
+    task = CriticalPoints()
+    assert len(KNOWN) == 12 and task.run(task.arm(name), RUN).metrics["error"] < 1e-6
+
+
+def test_arms_by_name() -> None:
+    task = SignalFlow(4, 30, 2)
+    arms = [task.arm(name) for name in ("gelu", "gelu, critical", "gelu, x 0.8", "gelu, He", "tanh, torch default")]
+    assert [arm.role for arm in arms] == ["method", "method", "ablation", "baseline", "baseline"]
+    made = [arm.make() for arm in arms]
+    critical = find_criticality("gelu")
+    assert made[0] == made[1] and (made[0].C_b, made[0].C_W, made[0].first) == (critical.C_b, critical.C_W, critical.K_star)
+    share = made[2].C_W / critical.C_W
+    assert share == pytest.approx(0.8) and made[2].C_b == critical.C_b
+    assert (made[3].C_b, made[3].C_W) == (0.0, 2.0) and (made[4].C_b, made[4].C_W) == (1 / 90, 1 / 3)
+    with pytest.raises(InputError, match="unknown activation with a known critical point"):
+        CriticalPoints().arm("softplus")
+
+
+def test_networks_at_criticality_with_residual_connections_and_beside_it() -> None:
+    relu = RandomNets.critical("relu", 0.6)
+    assert (relu.C_b, relu.C_W, relu.first, relu.residual) == (0.0, pytest.approx(2 * (1 - 0.36)), 1.0, 0.6)
+    beside = DeepPlan.critical("gelu", 5, (0.1,), factor=0.8)
+    share = beside.C_W / find_criticality("gelu").C_W
+    assert beside.first == find_criticality("gelu").K_star and share == pytest.approx(0.8)
+    assert DeepPlan.critical("tanh", 5, (0.1,)).first is None
+
+
+def test_the_residual_weight_of_a_deep_network_comes_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
+    assert residual_weight("tanh", 2, 64, outputs=10) == 0.0
+    nu = find_criticality("tanh").with_residual(residual_weight("tanh", 64, 64, outputs=10)).nu
+    assert nu == pytest.approx(4 / 50) and not recwarn.list
 
 
 def test_signals_of_networks_lie_in_the_band() -> None:
@@ -75,7 +110,7 @@ def test_networks_at_several_rates_are_trained_as_one_and_the_best_counts() -> N
 
 @pytest.mark.parametrize("rule", ["plain", "uniform", "layer"])
 def test_every_rule_of_learning_rates_trains(rule: str) -> None:
-    rates = (0.003,) if rule == "plain" else (0.3,)
+    rates = (0.03,) if rule == "plain" else (0.3,)
     report = find_criticality("tanh")
     arm = Arm(rule, lambda: DeepPlan(Activation.of("tanh"), 3, rates, 0.0, 1.0, rule=rule, report=report))
     assert DeepTraining(width=10, members=1, steps=30).run(arm, RUN).metrics["train accuracy"] > 30

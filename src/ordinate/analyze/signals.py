@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ordinate.analyze.criticality import find_criticality
 from ordinate.ground.errors import InputError
 from ordinate.ground.seeds import generator
 from ordinate.nn.activations import Activation
@@ -36,6 +37,35 @@ class Propagation:
     C_b: float
     C_W: float
     first: float = 1.0
+
+    @classmethod
+    def read(cls, text: str, width: int) -> "Propagation":
+        """Networks in words: an activation's name, and after a comma how they are initialised. K^1 is the critical K*, or 1 where any will do.
+
+        Args:
+            text: ``"gelu"`` or ``"gelu, critical"`` is at criticality; ``"gelu, x 0.8"`` has 0.8 times the critical C_W, ``"tanh, C_b = 0.1"`` other biases; ``"gelu, He"`` and ``"gelu, torch default"`` are those recipes.
+            width: n, which torch's default for biases depends on.
+
+        Raises:
+            InputError: an unknown activation, or another recipe.
+        """
+        name, _, recipe = (part.strip() for part in text.partition(","))
+        report = find_criticality(name)
+        C_b, C_W = report.C_b, report.C_W
+        try:
+            if recipe == "He":
+                C_b, C_W = 0.0, 2.0
+            elif recipe == "torch default":
+                C_b, C_W = 1 / (3 * width), 1 / 3
+            elif recipe.startswith("x "):
+                C_W *= float(recipe.removeprefix("x "))
+            elif recipe.startswith("C_b = "):
+                C_b = float(recipe.removeprefix("C_b = "))
+            elif recipe not in ("", "critical"):
+                raise ValueError
+        except ValueError:
+            raise InputError(f"no initialisation {recipe!r}: it is critical, He, torch default, x FACTOR or C_b = NUMBER") from None
+        return cls(Activation.of(name), C_b, C_W, report.K_star or 1.0)
 
 
 @dataclass(frozen=True)

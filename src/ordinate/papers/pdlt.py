@@ -1,109 +1,62 @@
 """The Principles of Deep Learning Theory: networks of finite width, from the initialisation that keeps signals alive to the depth that a width allows for."""
 
-import math
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-from scipy.stats import spearmanr
-
-from ordinate.analyze.aspect_ratio import gamma_for
 from ordinate.analyze.criticality import find_criticality
-from ordinate.analyze.signals import Propagation
 from ordinate.experiment.claim import Bar, Claim, exact, gain, level, ratio
 from ordinate.experiment.comparison import Comparison, Table
 from ordinate.experiment.paper import Paper, Part
 from ordinate.experiment.setting import Setting
 from ordinate.experiment.task import Arm
+from ordinate.experiment.trend import across, crossing, rising, spread
 from ordinate.nn.activations import Activation
-from ordinate.tasks.critical_points import CriticalPoints, KnownPoint
-from ordinate.tasks.deep_training import DeepPlan, DeepTraining
+from ordinate.tasks.critical_points import KNOWN, CriticalPoints
+from ordinate.tasks.deep_training import DeepPlan, DeepTraining, residual_weight
 from ordinate.tasks.finite_width import FiniteWidth, FluctuationGrowth, RandomNets
 from ordinate.tasks.signal_flow import SignalFlow
 
 __all__ = ["PAPER"]
 
-# (C_b, C_W, K*), published or in closed form; None where any variance will do.
-KNOWN: dict[str, tuple[float, float, float | None]] = {
-    "linear": (0.0, 1.0, None),
-    "relu": (0.0, 2.0, None),
-    "leaky-relu": (0.0, 2 / (1 + 0.01**2), None),
-    "abs": (0.0, 1.0, None),
-    "tanh": (0.0, 1.0, 0.0),
-    "sin": (0.0, 1.0, 0.0),
-    "erf": (0.0, math.pi / 4, 0.0),
-    "arctan": (0.0, 1.0, 0.0),
-    "asinh": (0.0, 1.0, 0.0),
-    "softsign": (0.0, 1.0, 0.0),
-    "gelu": (0.17292239, 1.98305826, (3 + math.sqrt(17)) / 2),
-    "silu": (0.55514317, 1.98800468, 14.32017362),
-}
-# (activation, C_b, C_W) of recipes in use and of the critical points beside them; None stands for the critical value.
-RECIPES: dict[str, tuple[str, float | None, float | None]] = {
-    "gelu, He": ("gelu", 0.0, 2.0),
-    "gelu, critical": ("gelu", None, None),
-    "silu, He": ("silu", 0.0, 2.0),
-    "silu, critical": ("silu", None, None),
-    "tanh, biased": ("tanh", 0.1, 1.0),
-    "tanh, critical": ("tanh", None, None),
-    "tanh, chaotic": ("tanh", 0.0, 1.5),
-}
 FOUR = ("tanh", "relu", "gelu", "silu")
-BESIDE = {"critical": 1.0, "x 0.8": 0.8, "x 1.25": 1.25}
 QUANTITIES = ("K", "V", "Theta", "A", "B", "D", "F", "P", "Q")
-BRIEF = ("gelu, He", "gelu, critical", "tanh, biased", "tanh, critical")  # of the recipes, what a smoke run looks at
-FULL = ("full", "gpu")
 GAMMA = 0.6
-CLASSES = 10
+DEPTHS = {"smoke": (2, 12), "full": (2, 4, 8, 16, 32, 64), "gpu": (2, 4, 8, 16, 32, 64, 128)}
+SHALLOW = {"smoke": (4, 16), "full": (4, 8, 16, 32), "gpu": (4, 8, 16, 32)}  # for the best learning rate
+# What the recursion says of recipes far down: arm -> (metric, at least, at most); nothing is left of He's. A smoke run looks at the first four.
+FATES: dict[str, tuple[str, float | None, float | None]] = {
+    "gelu, He": ("deep kernel", None, None),
+    "gelu": ("deep kernel", 3.56, 3.563),
+    "tanh, C_b = 0.1": ("deep cosine", 0.9999, None),
+    "tanh": ("deep cosine", 0.16, 0.2),
+    "silu, He": ("deep kernel", None, None),
+    "silu": ("deep kernel", 14.319, 14.321),
+    "tanh, x 1.5": ("deep cosine", None, 0.001),
+}
 
 
 def _known(setting: Setting) -> Comparison:
-    arms = [Arm(name, partial(KnownPoint, Activation.of(name), *values)) for name, values in KNOWN.items()]
-    return Comparison("critical-points", CriticalPoints(), arms, seeds=1)
-
-
-def _propagation(name: str, C_b: float | None = None, C_W: float | None = None, factor: float = 1.0) -> Propagation:
-    report = find_criticality(name)
-    C_b = report.C_b if C_b is None else C_b
-    return Propagation(Activation.of(name), C_b, factor * (report.C_W if C_W is None else C_W), report.K_star or 1.0)
+    task = CriticalPoints()
+    return Comparison("critical-points", task, [task.arm(name) for name in KNOWN], seeds=1)
 
 
 def _band(setting: Setting) -> Comparison:
     depth, width = setting.pick(smoke=(12, 96), full=(50, 512), gpu=(100, 2048))
     task = SignalFlow(depth, width, draws=setting.pick(smoke=30, full=67))
-    return Comparison("band", task, [Arm(name, partial(_propagation, name)) for name in FOUR], seeds=setting.pick(smoke=2, full=None))
-
-
-def _beside_names(setting: Setting) -> tuple[str, ...]:
-    return setting.pick(smoke=("relu",), full=FOUR)
+    return Comparison("band", task, [task.arm(name) for name in FOUR], seeds=setting.pick(smoke=2, full=None))
 
 
 def _beside(setting: Setting) -> Comparison:
     depth, width = setting.pick(smoke=(20, 96), full=(50, 512), gpu=(500, 2048))
     task = SignalFlow(depth, width, draws=setting.pick(smoke=4, full=10))
-    arms = []
-    for name in _beside_names(setting):
-        arms += [
-            Arm(f"{name}, {title}", partial(_propagation, name, factor=factor), role="ablation")
-            for title, factor in BESIDE.items()
-            if factor != 1
-        ]
-        arms.append(Arm(f"{name}, torch default", partial(_propagation, name, 1 / (3 * width), 1 / 3), role="baseline"))
-    return Comparison("beside-criticality", task, arms, seeds=setting.pick(smoke=2, full=None))
-
-
-def _recipe_names(setting: Setting) -> tuple[str, ...]:
-    return setting.pick(smoke=BRIEF, full=tuple(RECIPES))
+    names = [f"{name}, {recipe}" for name in _beside_names(setting) for recipe in ("x 0.8", "x 1.25", "torch default")]
+    return Comparison("beside-criticality", task, [task.arm(name) for name in names], seeds=setting.pick(smoke=2, full=None))
 
 
 def _recipes(setting: Setting) -> Comparison:
     depth, width = setting.pick(smoke=(8, 96), full=(20, 512), gpu=(50, 2048))
     task = SignalFlow(depth, width, draws=setting.pick(smoke=8, full=30), deep=setting.pick(smoke=100, full=300))
-    arms = [
-        Arm(title, partial(_propagation, *RECIPES[title]), role="method" if "critical" in title else "baseline")
-        for title in _recipe_names(setting)
-    ]
-    return Comparison("recipes", task, arms, seeds=setting.pick(smoke=1, full=None))
+    return Comparison("recipes", task, [task.arm(name) for name in _fates(setting)], seeds=setting.pick(smoke=1, full=None))
 
 
 def _ensembles(setting: Setting) -> Comparison:
@@ -112,102 +65,64 @@ def _ensembles(setting: Setting) -> Comparison:
     return Comparison("ensembles", FiniteWidth(width, 3, nets), arms, seeds=setting.pick(smoke=2, full=None))
 
 
-def _nets(name: str, residual: float = 0.0) -> RandomNets:
-    report = find_criticality(name).with_residual(residual)
-    return RandomNets(Activation.of(name), report.C_b, report.C_W, report.K_star or 1.0, residual)
-
-
 def _growth(setting: Setting) -> Comparison:
     widths, nets = setting.pick(smoke=((16, 32), 1_500), full=((32, 64), 12_000), gpu=((32, 64, 128), 40_000))
-    arms = [Arm(name, partial(_nets, name)) for name in ("relu", "linear", "tanh")]
+    arms = [Arm(name, partial(RandomNets.critical, name)) for name in ("relu", "linear", "tanh")]
     return Comparison("growth", FluctuationGrowth(widths, 6, nets), arms, seeds=setting.pick(smoke=2, full=None))
 
 
 def _residual(setting: Setting) -> Comparison:
     widths, nets = setting.pick(smoke=((32,), 1_500), full=((64, 128), 4_000), gpu=((128, 256), 10_000))
-    arms = [Arm(name, partial(_nets, name, GAMMA)) for name in ("linear", "abs", "relu")]
+    arms = [Arm(name, partial(RandomNets.critical, name, GAMMA)) for name in ("linear", "abs", "relu")]
     return Comparison("residual-growth", FluctuationGrowth(widths, 8, nets, start=2), arms, seeds=setting.pick(smoke=2, full=None))
 
 
-def _plan(name: str, depth: int, rates: tuple[float, ...], *, factor: float = 1.0, residual: float = 0.0, rule: str = "plain") -> DeepPlan:
-    report = find_criticality(name).with_residual(residual)
-    return DeepPlan(
-        Activation.of(name),
-        depth,
-        rates,
-        report.C_b,
-        report.C_W * factor,
-        report.K_star or None,
-        residual=residual,
-        rule=rule,
-        report=report,
-    )
-
-
 def _hundred(setting: Setting) -> Comparison:
-    depth, width, steps = setting.pick(smoke=(24, 32, 40), full=(100, 200, 400), gpu=(500, 1024, 2000))
+    depth, width, steps = setting.pick(smoke=(24, 32, 40), full=(100, 200, 300), gpu=(500, 1024, 2000))
     rates = setting.pick(smoke=(0.005, 0.02), full=(0.0015, 0.003), gpu=(0.0003, 0.0006, 0.0012))
-    task = DeepTraining(width, members=1, steps=steps)
-    arms = [Arm(beside, partial(_plan, "tanh", depth, rates, factor=factor)) for beside, factor in BESIDE.items()]
+    factors = {"critical": 1.0, "x 0.8": 0.8, "x 1.25": 1.25}
+    arms = [Arm(name, partial(DeepPlan.critical, "tanh", depth, rates, factor=factor)) for name, factor in factors.items()]
     arms.append(Arm("torch default", partial(DeepPlan, Activation.of("tanh"), depth, rates), role="baseline"))
-    return Comparison(
-        "hundred-layers", task, arms, seeds=setting.pick(smoke=1, full=None), title=f"{depth} layers of tanh, trained on digits"
-    )
-
-
-def _depths(setting: Setting) -> tuple[int, ...]:
-    return setting.pick(smoke=(2, 12), full=(2, 4, 8, 16, 32, 64), gpu=(2, 4, 8, 16, 32, 64, 128))
-
-
-def _gamma(name: str, depth: int, width: int) -> float:
-    with warnings.catch_warnings():  # that depth over width is large is what this is about
-        warnings.simplefilter("ignore")
-        return gamma_for(depth, width, CLASSES, find_criticality(name), skewed=False)
+    task = DeepTraining(width, members=1, steps=steps)
+    return Comparison("hundred-layers", task, arms, seeds=setting.pick(smoke=1, full=None), title=f"{depth} layers of tanh on digits")
 
 
 def _aspect(setting: Setting) -> Comparison:
     width, members, steps = setting.pick(smoke=(32, 3, 40), full=(64, 5, 150), gpu=(256, 10, 1000))
-    task = DeepTraining(width, members, steps)
-    deepest, rates = _depths(setting)[-1], (0.003, 0.01, 0.03, 0.1)
+    depths, rates = DEPTHS[setting.scale], (0.003, 0.01, 0.03, 0.1)
     arms = []
     for name in ("tanh", "relu"):
-        arms += [Arm(f"{name} {depth}", partial(_plan, name, depth, rates)) for depth in _depths(setting)]
-        gamma = _gamma(name, deepest, width)
-        arms.append(Arm(f"{name} {deepest}, residual", partial(_plan, name, deepest, rates, residual=gamma), note=f"weight {gamma:.3f}"))
-    return Comparison("aspect-ratio", task, arms, seeds=setting.pick(smoke=1, full=None))
-
-
-def _rate_depths(setting: Setting) -> tuple[int, ...]:
-    return setting.pick(smoke=(4, 16), full=(4, 8, 16, 32))
+        arms += [Arm(f"{name} {depth}", partial(DeepPlan.critical, name, depth, rates)) for depth in depths]
+        gamma = residual_weight(name, depths[-1], width, outputs=10)
+        plan = partial(DeepPlan.critical, name, depths[-1], rates, residual=gamma)
+        arms.append(Arm(f"{name} {depths[-1]}, residual", plan, note=f"weight {gamma:.3f}"))
+    return Comparison("aspect-ratio", DeepTraining(width, members, steps), arms, seeds=setting.pick(smoke=1, full=None))
 
 
 def _rates(setting: Setting) -> Comparison:
     width, members, steps = setting.pick(smoke=(32, 1, 40), full=(128, 2, 100), gpu=(512, 4, 500))
-    rates = tuple(2.0**power for power in range(-1, 6))
+    rates, depths = tuple(2.0**power for power in range(-1, 6)), SHALLOW[setting.scale]
     arms = [
-        Arm(
-            f"{rule} {depth}",
-            partial(_plan, "tanh", depth, rates, rule=rule),
-            {"momentum": 0.0},
-            "method" if rule == "layer" else "baseline",
-        )
-        for rule in ("layer", "uniform")
-        for depth in _rate_depths(setting)
-    ]
+        Arm(f"{rule} {depth}", partial(DeepPlan.critical, "tanh", depth, rates, rule=rule), {"momentum": 0.0}, role)
+        for rule, role in (("layer", "method"), ("uniform", "baseline"))
+        for depth in depths
+    ]  # fmt: skip
     return Comparison("learning-rates", DeepTraining(width, members, steps), arms, seeds=setting.pick(smoke=1, full=None))
 
 
+def _beside_names(setting: Setting) -> tuple[str, ...]:
+    return setting.pick(smoke=("relu",), full=FOUR)
+
+
+def _fates(setting: Setting) -> list[str]:
+    return list(FATES)[: setting.pick(smoke=4, full=None)]
+
+
 def _band_bars(setting: Setting) -> Sequence[Bar]:
-    return [
-        *(
-            level(name, "inside", at_least=setting.pick(smoke=80, full=90), unit="%", label=f"mean squares of {name} inside the band")
-            for name in FOUR
-        ),
-        *(
-            level(name, "kernel error", at_most=1, unit="%", label=f"error of the mean kernel of {name}, beyond sampling's")
-            for name in FOUR
-        ),
-    ]
+    least = setting.pick(smoke=80, full=90)
+    inside = [level(name, "inside", at_least=least, unit="%", label=f"mean squares of {name} inside the band") for name in FOUR]
+    label = "error of the mean kernel of {}, beyond sampling's"
+    return [*inside, *(level(name, "kernel error", at_most=1, unit="%", label=label.format(name)) for name in FOUR)]
 
 
 def _critical_bars(setting: Setting) -> Sequence[Bar]:
@@ -216,169 +131,89 @@ def _critical_bars(setting: Setting) -> Sequence[Bar]:
 
 def _beside_bars(setting: Setting) -> Sequence[Bar]:
     far = setting.pick(smoke=0.5, full=1.5, gpu=15)
-    return [
-        level("relu, x 0.8", "gradient", at_most=-far, unit="decades", label="relu, C_W x 0.8"),
-        level("relu, x 1.25", "gradient", at_least=far, unit="decades", label="relu, C_W x 1.25"),
-        *(
-            level(f"{name}, torch default", "gradient", at_most=-far, unit="decades", label=f"{name}, torch's default")
-            for name in _beside_names(setting)
-        ),
-    ]
+    dying = ["relu, x 0.8", *(f"{name}, torch default" for name in _beside_names(setting))]
+    bounds = [level(name, "gradient", at_most=-far, unit="decades") for name in dying]
+    return [level("relu, x 1.25", "gradient", at_least=far, unit="decades"), *bounds]
 
 
 def _recipe_bars(setting: Setting) -> Sequence[Bar]:
-    # arm: (metric of the recursion far down, at least, at most)
-    far: dict[str, tuple[str, float | None, float | None]] = {
-        "gelu, He": ("deep kernel", None, setting.pick(smoke=1e-20, full=1e-70)),
-        "gelu, critical": ("deep kernel", 3.56, 3.563),
-        "silu, He": ("deep kernel", None, setting.pick(smoke=1e-20, full=1e-70)),
-        "silu, critical": ("deep kernel", 14.319, 14.321),
-        "tanh, biased": ("deep cosine", 0.9999, None),
-        "tanh, critical": ("deep cosine", 0.16, 0.2),
-        "tanh, chaotic": ("deep cosine", None, 0.001),
-    }
     bars = []
-    for arm in _recipe_names(setting):
-        metric, low, high = far[arm]
-        bars.append(exact(f"{metric} of {arm}", lambda table, arm=arm, metric=metric: table.value(arm, metric), at_least=low, at_most=high))  # type: ignore[misc]
+    for arm in _fates(setting):
+        metric, low, high = FATES[arm]
+        high = setting.pick(smoke=1e-20, full=1e-70) if arm.endswith("He") else high
+        bars.append(exact(f"{metric} of {arm}", partial(Table.value, arm=arm, metric=metric), at_least=low, at_most=high))
         bars.append(level(arm, "cosine error", at_most=0.1, label=f"distance of networks from the recursion's cosine, {arm}"))
     return bars
 
 
 def _ensemble_bars(setting: Setting) -> Sequence[Bar]:
     loose = 0.05 + 3 / setting.pick(smoke=16, full=32, gpu=64)
-    return [
-        level("tanh", name, at_least=1 - loose, at_most=1 + loose, unit="x", label=f"{name}, measured over predicted")
-        for name in QUANTITIES
-    ]
+    low, high, label = 1 - loose, 1 + loose, "{}, measured over predicted"
+    return [level("tanh", each, at_least=low, at_most=high, unit="x", label=label.format(each)) for each in QUANTITIES]
 
 
-def _over(arm: str, metric: str, denominator: Callable[[Table], float], label: str, loose: float = 0.1) -> Bar:
-    """A metric of an arm over a number, which must be 1 to 10 %."""
-    return Bar(label, lambda table: [value / denominator(table) for value in table.values(arm, metric)], 1 - loose, 1 + loose, "x")
+def _rate(arm: str, loose: float, formula: float | None = None) -> Bar:
+    """The rate at which fluctuations grow in networks, over a formula's or else the recursion's, which must be 1 but for `loose`."""
+
+    def over(table: Table) -> list[float]:
+        return [row.metrics["rate"] / (formula or row.metrics["recursion"]) for row in table.of(arm)]
+
+    return Bar(f"rate of {arm} in networks over the {'formula' if formula else 'recursion'}'s", over, 1 - loose, 1 + loose, "x")
 
 
 def _growth_bars(setting: Setting) -> Sequence[Bar]:
     loose = setting.pick(smoke=0.3, full=0.1)
-    return [
-        _over("relu", "rate", lambda table: 5.0, "rate of relu in networks over 5", loose),
-        _over("linear", "rate", lambda table: 2.0, "rate of linear networks over 2", loose),
-        _over("tanh", "rate", lambda table: table.value("tanh", "recursion"), "rate of tanh in networks over the recursion's", loose),
-        exact("rate of tanh at layer 1000 over 2/3", lambda table: table.value("tanh", "asymptote") * 1.5, at_least=0.999, at_most=1.001),
-    ]
+    far = exact("rate of tanh at layer 1000 over 2/3", lambda table: 1.5 * table.value("tanh", "asymptote"), at_least=0.999, at_most=1.001)
+    return [_rate("relu", loose, 5.0), _rate("linear", loose, 2.0), _rate("tanh", loose), far]
 
 
-def _published_rate(name: str) -> float:
-    report = find_criticality(name).with_residual(GAMMA, skewed=False)
-    return report.nu or math.nan
-
-
-def _residual_bars(setting: Setting) -> Sequence[Bar]:
-    loose = setting.pick(smoke=0.4, full=0.1)
-    return [
-        _over(name, "rate", lambda table, name=name: _published_rate(name), f"rate of {name} in networks over the formula's", loose)  # type: ignore[misc]
-        for name in ("linear", "abs")
-    ]
-
-
-def _skewed_bars(setting: Setting) -> Sequence[Bar]:
-    return [
-        _over(
-            "relu",
-            "rate",
-            lambda table: _published_rate("relu"),
-            "rate of relu in networks over the formula's",
-            setting.pick(smoke=0.4, full=0.1),
-        )
-    ]
-
-
-def _third_bars(setting: Setting) -> Sequence[Bar]:
-    loose = setting.pick(smoke=0.4, full=0.1)
-    return [
-        _over(
-            "relu",
-            "rate",
-            lambda table: table.value("relu", "recursion"),
-            "rate of relu in networks over the recursion's with third moments",
-            loose,
-        )
-    ]
+def _residual_bars(setting: Setting, *names: str) -> Sequence[Bar]:
+    formula = {name: find_criticality(name).with_residual(GAMMA, skewed=False).nu for name in names}
+    return [_rate(name, setting.pick(smoke=0.4, full=0.1), rate) for name, rate in formula.items()]
 
 
 def _hundred_bars(setting: Setting) -> Sequence[Bar]:
     if setting.scale == "smoke":
         return [gain("critical", over, "train accuracy", at_least=10, unit="%") for over in ("x 0.8", "torch default")]
-    return [
-        level("critical", "train accuracy", at_least=90, unit="%"),
-        level("x 0.8", "train accuracy", at_most=50, unit="%"),
-        level("torch default", "train accuracy", at_most=50, unit="%"),
-    ]
-
-
-def _spread_order(name: str, depths: Sequence[int]) -> Bar:
-    """The rank correlation of depth and the spread of the test loss, one a seed."""
-
-    def correlation(table: Table) -> list[float]:
-        spreads = zip(*(table.values(f"{name} {depth}", "spread") for depth in depths), strict=True)
-        return [float(spearmanr(depths, values).statistic) for values in spreads]
-
-    return Bar(f"rank correlation of depth and spread, {name}, beyond r*", correlation, at_least=0.8)
+    low = [level(name, "train accuracy", at_most=50, unit="%") for name in ("x 0.8", "torch default")]
+    return [level("critical", "train accuracy", at_least=90, unit="%"), *low]
 
 
 def _aspect_bars(setting: Setting) -> Sequence[Bar]:
-    depths = _depths(setting)
     if setting.scale == "smoke":
         return [ratio("relu 12", "relu 2", "spread", at_least=1)]
-    return [_spread_order("tanh", [depth for depth in depths if depth >= 8]), _spread_order("relu", depths)]
+    beyond = {"tanh": DEPTHS[setting.scale][2:], "relu": DEPTHS[setting.scale]}  # r*
+    label = "rank correlation of depth and spread, {}, beyond r*"
+    return [rising(label.format(name), {f"{name} {depth}": depth for depth in beyond[name]}, "spread", at_least=0.8) for name in beyond]
 
 
-def _same_spread(setting: Setting) -> Sequence[Bar]:
-    depths = _depths(setting)
-    chosen = depths[len(depths) // 3]
+def _same_spread_bars(setting: Setting) -> Sequence[Bar]:
+    depths = DEPTHS[setting.scale]
+    chosen, tanh = depths[len(depths) // 3], [f"tanh {depth}" for depth in depths]
 
     def times(table: Table) -> list[float]:
         wanted = table.values(f"relu {chosen}", "spread")
-        spreads = list(zip(*(table.values(f"tanh {depth}", "spread") for depth in depths), strict=True))
-        return [_crossing(depths, values, limit) / chosen for values, limit in zip(spreads, wanted, strict=True)]
+        return [crossing(depths, each, limit) / chosen for each, limit in zip(across(table, tanh, "spread"), wanted, strict=True)]
 
     return [Bar(f"depth of tanh over that of relu, {chosen}, at the same spread", times, at_least=4, unit="x")]
 
 
-def _crossing(depths: Sequence[int], spreads: Sequence[float], limit: float) -> float:
-    """The depth at which the spread first passes a limit, interpolated over logarithms; an end where it is past it at once, or never."""
-    for (before, low), (after, high) in zip(zip(depths, spreads, strict=True), list(zip(depths, spreads, strict=True))[1:], strict=False):
-        if low <= limit < high:
-            share = math.log(limit / low) / math.log(high / low)
-            return before * (after / before) ** share
-    return float(depths[0] if spreads[0] > limit else depths[-1])
-
-
 def _rescue_bars(setting: Setting) -> Sequence[Bar]:
-    deepest = _depths(setting)[-1]
-    return [
-        gain(f"{name} {deepest}, residual", f"{name} {deepest}", "test loss", at_most=setting.pick(smoke=0.5, full=-0.3), unit="nats")
-        for name in ("tanh", "relu")
-    ]
+    deepest, most = DEPTHS[setting.scale][-1], setting.pick(smoke=0.5, full=-0.3)
+    return [gain(f"{name} {deepest}, residual", f"{name} {deepest}", "test loss", at_most=most, unit="nats") for name in ("tanh", "relu")]
 
 
 def _narrow_bars(setting: Setting) -> Sequence[Bar]:
-    deepest = _depths(setting)[-1]
+    deepest = DEPTHS[setting.scale][-1]
     best = setting.pick(smoke={"tanh": 2, "relu": 2}, full={"tanh": 8, "relu": 2}, gpu={"tanh": 32, "relu": 4})
     return [ratio(f"{name} {deepest}, residual", f"{name} {best[name]}", "spread", at_most=1.5) for name in best]
 
 
 def _rate_bars(setting: Setting) -> Sequence[Bar]:
-    depths = _rate_depths(setting)
-
-    def spread(rule: str) -> Callable[[Table], list[float]]:
-        return lambda table: [
-            max(found) / min(found) for found in zip(*(table.values(f"{rule} {depth}", "best rate") for depth in depths), strict=True)
-        ]
-
+    layer, uniform = ([f"{rule} {depth}" for depth in SHALLOW[setting.scale]] for rule in ("layer", "uniform"))
     return [
-        Bar("largest over smallest best rate, by layers", spread("layer"), at_most=2, unit="x"),
-        Bar("largest over smallest best rate, uniform", spread("uniform"), at_least=setting.pick(smoke=1, full=4), unit="x"),
+        spread("largest over smallest best rate, by layers", layer, "best rate", at_most=2),
+        spread("largest over smallest best rate, uniform", uniform, "best rate", at_least=setting.pick(smoke=1, full=4)),
     ]
 
 
@@ -455,14 +290,14 @@ PAPER = Paper(
             "tuning to criticality solves the exploding and vanishing gradient problem (section 3.4, chapter 9)",
             _hundred,
             _hundred_bars,
-            note="tanh of width 200, 400 steps of SGD with momentum, the best of two rates. At width 100 (depth over width 1) some seeds do not train in 600 steps, as the theory has it: too deep for the width.",
+            note="tanh of width 200, 300 steps of SGD with momentum, the best of two rates. At width 100 (depth over width 1) some seeds do not train in 600 steps, as the theory has it: too deep for the width.",
         ),
         Claim(
             "beside-it-on-the-other-side",
             "With weights 1.25 times as large in variance as at criticality, a hundred layers of tanh do not train either.",
             "anything off criticality is exponential in depth (chapter 3)",
             _hundred,
-            lambda setting: [level("x 1.25", "train accuracy", at_most=50, unit="%")],
+            [level("x 1.25", "train accuracy", at_most=50, unit="%")],
             note="It fails: tanh saturates, so that its kernel finds another fixed point, where differences of inputs grow by 4 % a layer; through a hundred layers that is a help, and those networks train faster than critical ones.",
         ),
         Claim(
@@ -493,7 +328,7 @@ PAPER = Paper(
             "A residual connection of weight gamma lowers the rate to (1 - gamma^2)[(1 - gamma^2) nu + 4 gamma^2], in linear networks and with the absolute value.",
             "the formula for the scale-invariant class (appendix B)",
             _residual,
-            _residual_bars,
+            lambda setting: _residual_bars(setting, "linear", "abs"),
             note=f"gamma = {GAMMA}; the formula was taken from restatements of the book.",
         ),
         Claim(
@@ -501,15 +336,8 @@ PAPER = Paper(
             "The same formula holds for ReLU.",
             "one formula for the whole scale-invariant class (appendix B)",
             _residual,
-            _skewed_bars,
-            note="It fails: a neuron that keeps its sign makes the mean of z_i^2 z_j one of order 1/n, which feeds the fluctuations of an activation that is neither odd nor even. With it the rate is nearly twice the formula's; see the next claim.",
-        ),
-        Claim(
-            "residual-relu-with-third-moments",
-            "With third moments followed too, the recursion tells ReLU's rate with residual connections.",
-            "not in the book: derived here",
-            _residual,
-            _third_bars,
+            lambda setting: _residual_bars(setting, "relu"),
+            note="It fails: a neuron that keeps its sign makes the mean of z_i^2 z_j one of order 1/n, which feeds the fluctuations of an activation that is neither odd nor even. With it, the recursion here gives nearly twice the formula's rate, and networks show that.",
         ),
         Claim(
             "too-deep-for-the-width",
@@ -524,9 +352,9 @@ PAPER = Paper(
             "At the same spread of the test loss, tanh networks may be four times as deep as ReLU's or more.",
             "r* is 0.12 for tanh and 0.016 for ReLU with ten outputs (appendix A)",
             _aspect,
-            _same_spread,
+            _same_spread_bars,
             note="After a fixed number of steps the spread has more to do with how far training came than with how networks differed at the start.",
-            scales=FULL,
+            scales=("full", "gpu"),
         ),
         Claim(
             "residual-connections-let-deep-networks-train",
@@ -542,7 +370,7 @@ PAPER = Paper(
             _aspect,
             _narrow_bars,
             note="Direction only: the book has no such table. Depth over width is 1 here, outside the expansion, and the deep network is not trained as far.",
-            scales=FULL,
+            scales=("full", "gpu"),
         ),
         Claim(
             "one-rate-for-all-depths",

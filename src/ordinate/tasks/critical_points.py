@@ -1,12 +1,15 @@
 """The critical point of an activation, found and held against values that are known otherwise. Nothing is random: one run an arm."""
 
+import math
 from dataclasses import dataclass
+from functools import partial
 
 from ordinate.analyze.criticality import find_criticality
 from ordinate.experiment.task import Arm, Metric, Outcome, Run, Task
+from ordinate.ground.errors import choose
 from ordinate.nn.activations import Activation
 
-__all__ = ["TASKS", "CriticalPoints", "KnownPoint"]
+__all__ = ["KNOWN", "TASKS", "CriticalPoints", "KnownPoint"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,25 @@ class KnownPoint:
     K_star: float | None = None
 
 
+# (C_b, C_W, K*); None where any variance will do. GELU's and SiLU's biases and weights were computed to eight digits by another program.
+_VALUES: dict[str, tuple[float, float, float | None]] = {
+    "linear": (0.0, 1.0, None),
+    "relu": (0.0, 2.0, None),
+    "leaky-relu": (0.0, 2 / (1 + 0.01**2), None),
+    "abs": (0.0, 1.0, None),
+    "tanh": (0.0, 1.0, 0.0),
+    "sin": (0.0, 1.0, 0.0),
+    "erf": (0.0, math.pi / 4, 0.0),
+    "arctan": (0.0, 1.0, 0.0),
+    "asinh": (0.0, 1.0, 0.0),
+    "softsign": (0.0, 1.0, 0.0),
+    "gelu": (0.17292239, 1.98305826, (3 + math.sqrt(17)) / 2),
+    "silu": (0.55514317, 1.98800468, 14.32017362),
+}
+KNOWN = {name: KnownPoint(Activation.of(name), *values) for name, values in _VALUES.items()}
+"""Twelve activations whose critical points are known, in closed form or published."""
+
+
 class CriticalPoints(Task):
     """An arm's `make()` gives a `KnownPoint`."""
 
@@ -29,6 +51,10 @@ class CriticalPoints(Task):
         Metric("C_b", meaning="variance of biases that was found"),
         Metric("C_W", meaning="variance of weights times their number of inputs that was found"),
     )
+
+    def arm(self, name: str) -> Arm:
+        """One of the activations that are `KNOWN`."""
+        return Arm(name, partial(KNOWN.__getitem__, choose("activation with a known critical point", name, KNOWN)))
 
     def run(self, arm: Arm, run: Run) -> Outcome:
         """Find it; there is nothing to train."""

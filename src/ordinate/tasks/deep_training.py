@@ -6,6 +6,7 @@ mean training loss at the end (a network that diverged counts as bad as one that
 
 import math
 import statistics
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ordinate.analyze.criticality import CriticalityReport
+from ordinate.analyze.aspect_ratio import gamma_for
+from ordinate.analyze.criticality import CriticalityReport, find_criticality
 from ordinate.analyze.layer_rates import layer_scale
 from ordinate.data.batches import Shuffled, Source, TensorSource
 from ordinate.data.images import open_images
@@ -28,7 +30,7 @@ from ordinate.tasks.training import arm_recipe, train_arm
 from ordinate.train.ensemble import Ensemble, EnsembleLoss
 from ordinate.train.recipe import Recipe
 
-__all__ = ["TASKS", "DeepPlan", "DeepTraining"]
+__all__ = ["TASKS", "DeepPlan", "DeepTraining", "residual_weight"]
 
 _RULES = ("plain", "uniform", "layer")
 
@@ -57,6 +59,23 @@ class DeepPlan:
     residual: float = 0.0
     rule: str = "plain"
     report: CriticalityReport | None = None
+
+    @classmethod
+    def critical(
+        cls, name: str, depth: int, rates: tuple[float, ...], *, factor: float = 1.0, residual: float = 0.0, rule: str = "plain"
+    ) -> "DeepPlan":
+        """Networks of a named activation at criticality, or with `factor` times the critical C_W; the others as in the class."""
+        report = find_criticality(name).with_residual(residual)
+        return cls(
+            Activation.of(name), depth, rates, report.C_b, factor * report.C_W, report.K_star or None, residual, rule=rule, report=report
+        )
+
+
+def residual_weight(name: str, depth: int, width: int, outputs: int) -> float:
+    """The residual weight at which `depth` is the best depth of that width by the book's formula; see :func:`ordinate.analyze.aspect_ratio.gamma_for`. Does not warn where depth over width is large."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return gamma_for(depth, width, outputs, find_criticality(name), skewed=False)
 
 
 class DeepTraining(Task):

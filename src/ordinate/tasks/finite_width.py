@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ordinate.analyze.criticality import find_criticality
 from ordinate.analyze.flow import rg_flow
 from ordinate.analyze.layerwise import measure_moments
 from ordinate.experiment.task import Arm, Metric, Outcome, Run, Task
@@ -27,6 +28,12 @@ class RandomNets:
     C_W: float
     first: float = 1.0
     residual: float = 0.0
+
+    @classmethod
+    def critical(cls, name: str, residual: float = 0.0) -> "RandomNets":
+        """Of an activation at its critical point, with residual connections of a weight γ in [0, 1) or without."""
+        report = find_criticality(name).with_residual(residual)
+        return cls(Activation.of(name), report.C_b, report.C_W, report.K_star or 1.0, residual)
 
 
 class FiniteWidth(Task):

@@ -4,6 +4,9 @@ Measured are the mean squares, cosines and gradients of :func:`ordinate.analyze.
 (:meth:`ordinate.analyze.flow.RGFlow.at_width`), and the cosine at infinite width.
 """
 
+from functools import partial
+from typing import Literal
+
 import torch
 
 from ordinate.analyze.flow import rg_flow
@@ -50,6 +53,12 @@ class SignalFlow(Task):
     def __init__(self, depth: int, width: int, draws: int, cosine: float = 0.2, deep: int | None = None) -> None:
         self.depth, self.width, self.draws, self.cosine, self.deep = depth, width, draws, cosine, deep or depth
         self.title = f"Signals in {depth} layers of {width} neurons against the recursions"
+
+    def arm(self, name: str) -> Arm:
+        """Networks in words, as :meth:`ordinate.analyze.signals.Propagation.read` takes them: ``"gelu"``, ``"gelu, He"``, ``"gelu, x 0.8"``."""
+        recipe = name.partition(",")[2].strip()
+        role: Literal["method", "baseline", "ablation"] = "ablation" if recipe.startswith("x ") else "baseline"
+        return Arm(name, partial(Propagation.read, name, self.width), role="method" if recipe in ("", "critical") else role)
 
     def run(self, arm: Arm, run: Run) -> Outcome:
         """Draw, send, compare."""
