@@ -122,3 +122,22 @@ def test_bad_input_is_one_clear_line() -> None:
         clone(DeepKernelClassifier()).predict(x)
     few = DeepKernelRegressor(steps=5).fit(x[:3], y[:3])  # fewer rows than features of nothing: three rows are enough
     assert few.predict(x).shape == (60,)
+
+
+def test_fewer_rows_than_features_repeated_rows_and_constant_features_are_taken() -> None:
+    drawn = np.random.default_rng(0)
+    wide, few = drawn.normal(size=(6, 20)), drawn.normal(size=6)
+    for options in ({}, {"inducing": 4}, {"kernel": "linear"}, {"kernel": "relu"}):
+        assert np.isfinite(DeepKernelRegressor(steps=10, **options).fit(wide, few).predict(wide)).all(), options
+    repeated = np.repeat(wide[:3], 4, axis=0)
+    assert np.isfinite(DeepKernelRegressor(steps=10).fit(repeated, np.arange(12.0)).predict(wide)).all()
+    same = np.ones((8, 3))
+    mean, deviation = DeepKernelRegressor(steps=10).fit(same, np.arange(8.0)).predict(same, return_std=True)
+    assert np.isfinite(deviation).all() and np.ptp(mean) < 1e-9
+    assert DeepKernelClassifier(steps=5).fit(same, np.arange(8) % 2).predict_proba(same).shape == (8, 2)
+
+
+def test_a_kernel_that_is_singular_without_jitter_is_named() -> None:
+    twice = np.ones((4, 2))
+    with pytest.raises(InputError, match="the kernel of layer 1 is not positive definite"):
+        DeepKernelRegressor({"kernel": "linear", "jitter": 0.0}, steps=3).fit(np.concatenate([twice, -twice]), np.arange(8.0))

@@ -26,7 +26,6 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.optim import LBFGS
 
 from ordinate.ground.errors import InputError, choose
 from ordinate.models.base import Model
@@ -41,6 +40,7 @@ from ordinate.nn.likelihoods import GaussianLikelihood
 from ordinate.train.fit import fit
 from ordinate.train.history import History
 from ordinate.train.recipe import Recipe
+from ordinate.train.working_precision import maximise
 
 __all__ = ["MODELS", "DeepKernelMachine", "PreparedMachine", "deep_linear_solution", "full_batch_recipe", "gp_log_likelihood"]
 
@@ -270,26 +270,20 @@ class DeepKernelMachine(Model):
         Returns:
             The objective at the end, summed over a batch of problems.
         """
-        self.initialise(x, y)
-        finest = torch.finfo(self.x.dtype).eps
-        optimizer = LBFGS(
-            self.parameters(),
-            max_iter=iterations,
-            tolerance_grad=finest,
-            tolerance_change=finest,
-            history_size=30,
-            line_search_fn="strong_wolfe",
-        )
+        return self.initialise(x, y).maximise(iterations)
 
-        def loss() -> float:
-            optimizer.zero_grad()
-            value = -self.objective().sum()
-            value.backward()
-            return float(value.detach())
+    def maximise(self, iterations: int = 2000) -> Float[Tensor, ""]:
+        """Go on to a maximum from the parameters as they are, by L-BFGS: `solve` for a machine that has its data.
 
-        optimizer.step(loss)
+        Args:
+            iterations: at most.
+
+        Returns:
+            The objective at the end, summed over a batch of problems.
+        """
+        found = maximise(lambda: self.objective().sum(), self.parameters(), iterations=iterations)
         self.eval()
-        return self.objective().detach().sum()
+        return found
 
     def predict(
         self, tests: Float[Tensor, "*batch tests dim"] | Gram, *, full: bool = False
