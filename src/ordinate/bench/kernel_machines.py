@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ordinate.bench.base import Bench, BenchResult, Timing
 from ordinate.experiment.measure import fit_exponent, measure_peak_memory, measure_time
+from ordinate.ground.errors import InputError
 from ordinate.models.deep_kernel_machine import DeepKernelMachine
 from ordinate.models.sparse_deep_kernel_machine import SparseDeepKernelMachine
 from ordinate.nn.gram import Gram
@@ -27,7 +28,13 @@ SPLITS = 20
 
 
 def objective_by_inverses(machine: DeepKernelMachine) -> Tensor:
-    """The peer of an exact step: the same objective of the same Gram matrices, by inverses and determinants of every matrix."""
+    """The peer of an exact step: the same objective of the same Gram matrices, by inverses and determinants of every matrix.
+
+    Raises:
+        InputError: the output is not Gaussian.
+    """
+    if machine.likelihood is None:
+        raise InputError("the peer is written for the gaussian output alone")
     gram = machine.x @ machine.x.mT / machine.x.shape[1]
     identity = torch.eye(len(gram), dtype=gram.dtype)
     passed = machine.deep(Gram.of_inducing(gram))
@@ -94,7 +101,10 @@ def _exact(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callabl
     for count in sizes or ((64, 128, 256) if quick else BENCHES["kernel-machine"].sizes):
         x, y = _rows(count)
         machine = DeepKernelMachine(count, FEATURES, 1, kernels=KERNELS).initialise(x, y)
-        calls = {"ordinate": machine.objective, "inverses and determinants": partial(objective_by_inverses, machine)}
+        calls: dict[str, Callable[[], Tensor]] = {
+            "ordinate": machine.objective,
+            "inverses and determinants": partial(objective_by_inverses, machine),
+        }
         for contender, objective in calls.items():
             watch(f"{contender}, {count} rows")
             call = partial(_backward, objective)
@@ -139,12 +149,17 @@ def _splits(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callab
         alone = [DeepKernelMachine(count, FEATURES, 1, kernels=KERNELS).initialise(*pair) for pair in zip(x, y, strict=True)]
         calls: dict[str, Callable[[], Any]] = {
             "at once": partial(_backward, together.objective),
-            "one by one": lambda alone=alone: [_backward(machine.objective) for machine in alone],  # type: ignore[misc]
+            "one by one": partial(_one_by_one, alone),
         }
         for contender, call in calls.items():
             watch(f"{splits} problems {contender}, {count} rows")
             rows.append(Timing(contender, count, measure_time(call, repeats=3 if quick else 7)))
     return BenchResult(rows, "at once", "rows", _exponents(rows), [f"a step of {splits} problems"])
+
+
+def _one_by_one(machines: Sequence[DeepKernelMachine]) -> None:
+    for machine in machines:
+        _backward(machine.objective)
 
 
 def _predictions(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callable[[str], Any]) -> BenchResult:

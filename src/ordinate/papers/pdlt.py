@@ -103,10 +103,10 @@ def _rates(setting: Setting) -> Comparison:
     width, members, steps = setting.pick(smoke=(32, 1, 40), full=(128, 2, 100), gpu=(512, 4, 500))
     rates, depths = tuple(2.0**power for power in range(-1, 6)), SHALLOW[setting.scale]
     arms = [
-        Arm(f"{rule} {depth}", partial(DeepPlan.critical, "tanh", depth, rates, rule=rule), {"momentum": 0.0}, role)
-        for rule, role in (("layer", "method"), ("uniform", "baseline"))
+        Arm(f"{rule} {depth}", partial(DeepPlan.critical, "tanh", depth, rates, rule=rule), {"momentum": 0.0})
+        for rule in ("layer", "uniform")
         for depth in depths
-    ]  # fmt: skip
+    ]
     return Comparison("learning-rates", DeepTraining(width, members, steps), arms, seeds=setting.pick(smoke=1, full=None))
 
 

@@ -117,7 +117,7 @@ class WideLimit(Task):
             machine.initialise(gram, y)
             with torch.no_grad():
                 for parameter in machine.parameters() if start else ():
-                    parameter += 0.3 * torch.randn(parameter.shape, generator=chance, dtype=parameter.dtype)
+                    parameter.add_(0.3 * torch.randn(parameter.shape, generator=chance, dtype=parameter.dtype))
             ends.append((float(machine.maximise()), machine.grams[0]))
         ends.sort(key=lambda end: end[0])
         return ends[-1][1], tied, ends[-1][0] - ends[0][0]
