@@ -17,8 +17,8 @@ RUN = Run(0, Setting(seeds=(0,), steps=5))
 
 
 def test_wide_processes_near_the_machine_s_optimum_and_without_replicas_the_inputs_kernel() -> None:
-    task = WideLimit(points=4, chains=24, warmup=20, draws=20)
-    narrow, wide, once = (task.run(task.arm(name), RUN).metrics for name in ("2", "48", "48 once"))
+    task = WideLimit(points=3, chains=24, warmup=15, draws=12)
+    narrow, wide, once = (task.run(task.arm(name), RUN).metrics for name in ("2", "40", "40 once"))
     assert wide["error"] < 0.08 and wide["error"] < narrow["error"] and wide["error"] < wide["nngp error"] / 2
     assert once["nngp error"] < 0.08 and once["nngp error"] < once["error"] / 2
     assert wide["learnt"] == once["learnt"] > 0.1
@@ -28,7 +28,7 @@ def test_wide_processes_near_the_machine_s_optimum_and_without_replicas_the_inpu
 def test_representations_move_the_more_the_smaller_the_relative_width() -> None:
     task = RelativeWidth(rows=12, iterations=60)
     tied, wide, free, nngp = (task.run(task.arm(name), RUN).metrics for name in ("nu = 1e6", "nu = 10", "nu = 0.1", "nu = inf"))
-    assert tied["from nngp"] < 1e-4 < wide["from nngp"] and nngp["distance"] == nngp["from nngp"] == 0
+    assert tied["from nngp"] < 1e-4 < wide["from nngp"] and nngp["from nngp"] == 0 and nngp["distance"] < 1e-12
     assert tied["distance"] < wide["distance"] < free["distance"] and tied["fit"] < wide["fit"] < free["fit"]
 
 

@@ -17,3 +17,7 @@ def test_few_iterations_stop_early() -> None:
     place = torch.full((1,), 5.0, dtype=torch.float64, requires_grad=True)
     after_one = maximise(lambda: -(place - 1).pow(4).sum(), [place], iterations=1)
     assert -256 < float(after_one) < -1e-6
+
+
+def test_without_parameters_the_objective_is_given_as_it_is() -> None:
+    assert float(maximise(lambda: torch.tensor(3.0), [])) == 3.0

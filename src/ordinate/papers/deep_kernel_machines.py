@@ -24,7 +24,7 @@ WIDTHS = {"nu = 100": -2, "nu = 10": -1, "nu = 1": 0, "nu = 0.1": 1}
 TUNED = "every arm chooses among as many candidates on a held-out fifth of its training rows"
 
 
-def _tables(setting: Setting, names: Sequence[str], *, rows: int | None, steps: int, candidates: int) -> Tables:
+def _tables(names: Sequence[str], *, rows: int | None, steps: int, candidates: int) -> Tables:
     return Tables([TabularTask(open_tabular(name), steps=steps, candidates=candidates, most_rows=rows) for name in names])
 
 
@@ -49,28 +49,28 @@ def _inducing(setting: Setting) -> Comparison:
 
 def _cost(setting: Setting) -> Comparison:
     exact_rows = setting.pick(smoke=(64, 128, 256), full=(256, 512, 1024), gpu=(512, 1024, 2048))
-    rows = setting.pick(smoke=(500, 1000, 2000), full=(2000, 4000, 8000), gpu=(8000, 16000, 32000))
-    task = KernelCost(exact=exact_rows, rows=rows, inducing=setting.pick(smoke=(16, 32, 64), full=(64, 128, 256, 512)))
+    rows = setting.pick(smoke=(500, 1000, 2000), full=(1000, 2000, 4000), gpu=(8000, 16000, 32000))
+    task = KernelCost(exact=exact_rows, rows=rows, inducing=setting.pick(smoke=(16, 32, 64), full=(64, 128, 256, 512)), repeats=3)
     return Comparison("cost", task, [task.arm(name) for name in GROWING], seeds=setting.pick(smoke=1, full=3))
 
 
 def _uci(setting: Setting) -> Comparison:
     """The machine, its NNGP and its maximum a posteriori on the same splits."""
-    rows, steps = setting.pick(smoke=(60, 20), full=(250, 200), gpu=(900, 400))
-    task = _tables(setting, _uci_names(setting), rows=rows, steps=steps, candidates=setting.pick(smoke=2, full=2, gpu=4))
+    rows, steps = setting.pick(smoke=(60, 20), full=(250, 150), gpu=(900, 400))
+    task = _tables(_uci_names(setting), rows=rows, steps=steps, candidates=setting.pick(smoke=2, full=4))
     return Comparison("representation", task, [task.arm(name) for name in ("dkm", "nngp", "map")], seeds=setting.pick(smoke=1, full=None))
 
 
 def _digits(setting: Setting) -> Comparison:
     rows, steps = setting.pick(smoke=(200, 20), full=(None, 300))
-    task = _tables(setting, ["digits"], rows=rows, steps=steps, candidates=2)
+    task = _tables(["digits"], rows=rows, steps=steps, candidates=2)
     return Comparison("digits", task, [task.arm(name) for name in ("dkm", "nngp")], seeds=setting.pick(smoke=1, full=3))
 
 
 def _small(setting: Setting) -> Comparison:
-    rows, steps = setting.pick(smoke=(60, 20), full=(300, 200))
+    rows, steps = setting.pick(smoke=(60, 20), full=(300, 150))
     names = setting.pick(smoke=("diabetes", "wine"), full=tuple(SCORES))
-    task = _tables(setting, names, rows=rows, steps=steps, candidates=setting.pick(smoke=2, full=3))
+    task = _tables(names, rows=rows, steps=steps, candidates=setting.pick(smoke=2, full=3))
     return Comparison("small-tables", task, [task.arm(name) for name in ("dkm", *OTHERS)], seeds=setting.pick(smoke=1, full=3))
 
 

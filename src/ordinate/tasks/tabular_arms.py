@@ -54,7 +54,12 @@ def _deep_kernel(problem: Problem, **options: Any) -> Any:
 
 def _dkm(problem: Problem) -> list[Any]:
     # How much a layer may learn from few and noisy targets is the width's to say, and the objective cannot choose it.
-    described: list[dict[str, Any]] = [{}, {"nu": 100.0}, {"nu": 1000.0}, {"nu": 10.0}]
+    described: list[dict[str, Any]] = [
+        {},
+        {"nu": 100.0, "relevance": True},
+        {"nu": 1000.0},
+        {"nu": 10.0, "relevance": True},
+    ]
     return [_deep_kernel(problem, **options) for options in described]
 
 

@@ -15,13 +15,15 @@ def maximise(objective: Callable[[], Float[Tensor, ""]], parameters: Iterable[Te
 
     Args:
         objective: gives the number that is maximised, with its graph.
-        parameters: what it depends on, of one dtype.
+        parameters: what it depends on, of one dtype; without any the objective is given as it is.
         iterations: at most.
 
     Returns:
         The objective at the end.
     """
     moving = list(parameters)
+    if not moving:
+        return objective().detach()
     finest = torch.finfo(moving[0].dtype).eps
     optimizer = LBFGS(
         moving, max_iter=iterations, tolerance_grad=finest, tolerance_change=finest, history_size=30, line_search_fn="strong_wolfe"
