@@ -54,7 +54,7 @@ def test_accuracy_is_that_of_greedy_answers_and_nats_those_of_what_is_taught() -
 
 
 def test_of_random_orders_nothing_but_the_entropy_can_be_learnt() -> None:
-    task = Sorting((2, 2), within=(2,), steps=150, batch_size=32, dim=8, tested=200, lr=2e-2)
+    task = Sorting((2, 2), within=(2,), steps=80, batch_size=32, dim=8, tested=200, lr=3e-2)
     arm = task.arm("process-1")
     ordered = task.run(arm, Run(0, Setting(seeds=(0,)))).metrics
     shuffled = task.run(SortingArm("random", arm.make, order="random"), Run(0, Setting(seeds=(0,)))).metrics

@@ -121,7 +121,7 @@ class Glimpse(nn.Module):
     def forward(self, query: Tensor, states: Tensor, projected: Tensor, mask: Tensor) -> Tensor:
         """The query after the glimpse, from the memories (B, m, D) and what `head.project` gave of them; `mask` (B, m) says which there are."""
         weights = self.head.attend(query, projected, mask).softmax(dim=-1)
-        # The read-out alone would do at the first step of training what it must not: at the start it is the mean memory, whatever was asked.
+        # At the start of training every read-out is the mean memory, whatever was asked: alone, it would leave nothing to tell the steps apart by.
         return torch.tanh(self.join(torch.cat((query, weights @ states), dim=-1)))
 
 

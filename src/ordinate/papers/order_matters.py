@@ -18,7 +18,6 @@ from ordinate.tasks.star import Star
 __all__ = ["PAPER"]
 
 RECIPE = "64 units and Adam at one learning rate for all arms; the paper gives neither widths nor rates"
-
 GRAMS = "5-grams of tinyshakespeare, vocabulary 500, 128 units, 1,000 steps of 64, of which 150 in uniform orders"
 
 
