@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ordinate.ground.errors import InputError, choose
 
-__all__ = ["POOLINGS", "check_representation", "pooling"]
+__all__ = ["POOLINGS", "check_representation", "edit_units", "pooling"]
 
 POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "positions": lambda a: a.flatten(1, -2).mean(dim=1) if a.ndim > 2 else a,
@@ -59,3 +59,30 @@ def check_representation(
         bad = int((~torch.isfinite(phi)).any(dim=1).sum())
         raise InputError(f"{name} is not finite in {bad} of {len(phi)} rows")
     return phi.detach().cpu().double()
+
+
+def edit_units(activation: Float[Tensor, "batch ..."], name: str, change: Callable[[Tensor], Tensor]) -> Float[Tensor, "batch ..."]:
+    """Change an activation in the units that a pooling reads, so that the pooled representation changes likewise.
+
+    Args:
+        activation: (B, ...) as the layer gave it.
+        name: of the pooling, see `pooling`.
+        change: from (B, places, d) to the same shape: the places that are averaged, the one that is taken, or the whole as one.
+
+    Raises:
+        InputError: no such pooling.
+    """
+    choose("pooling", name, POOLINGS)
+    if activation.ndim == 2:
+        return change(activation[:, None])[:, 0]
+    if name == "flatten":
+        return change(activation.flatten(1)[:, None])[:, 0].view_as(activation)
+    if name == "space":
+        return change(activation.flatten(2).mT).mT.reshape(activation.shape)
+    places = activation.flatten(1, -2)
+    if name == "positions":
+        return change(places).reshape(activation.shape)
+    chosen = slice(0, 1) if name == "first" else slice(places.shape[1] - 1, None)
+    changed = places.clone()
+    changed[:, chosen] = change(places[:, chosen])
+    return changed.view_as(activation)

@@ -2,7 +2,7 @@
 
 import typer
 
-from ordinate.cli import analyze_criticality
+from ordinate.cli import analyze_criticality, analyze_features
 
 __all__ = ["app"]
 
@@ -15,3 +15,4 @@ def analyses() -> None:
 
 
 app.command("criticality")(analyze_criticality.criticality)
+app.command("features")(analyze_features.features)

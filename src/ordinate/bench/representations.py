@@ -1,0 +1,111 @@
+"""Measures of representations: what features explain of several layers, against scikit-learn's regression a feature and layer; and representational similarity, against SciPy's distances and rank correlation.
+
+The peers are what one writes with the usual libraries: `LinearRegression` for each feature alone, for all, and for all but one, layer by layer; `pdist` and `spearmanr`.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from scipy.spatial.distance import pdist
+from scipy.stats import spearmanr
+from sklearn.linear_model import LinearRegression
+from torch import Tensor
+
+from ordinate.analyze.similarity import rdm, rsa
+from ordinate.analyze.variance_explained import Encoding
+from ordinate.bench.base import Bench, BenchResult, Timing
+from ordinate.experiment.measure import fit_exponent, measure_time
+
+__all__ = ["BENCHES", "explained_at_once", "explained_by_regressions", "similarity_by_scipy"]
+
+FEATURES, UNITS, LAYERS = 8, 256, 4
+
+
+def explained_at_once(layers: Sequence[Tensor], features: Tensor) -> list[tuple[Tensor, float, Tensor]]:
+    """Singles, joint and unique parts of every layer; the first half is fitted, the second measured."""
+    half = len(features) // 2
+    encoding = Encoding(features[:half], features[half:])
+    found = [encoding.explain(phi[:half], phi[half:]) for phi in layers]
+    return [(each.per_feature, each.joint, each.unique) for each in found]
+
+
+def explained_by_regressions(layers: Sequence[Tensor], features: Tensor) -> list[tuple[Tensor, float, Tensor]]:
+    """The peer of `explained_at_once`: a regression of its own for every number."""
+    half = len(features) // 2
+    z, count = features.numpy(), features.shape[1]
+    found = []
+    for phi in layers:
+        y = phi.numpy()
+        whole = ((y[half:] - y[:half].mean(axis=0)) ** 2).sum()
+
+        def part(columns: list[int], y: Any = y, whole: float = whole) -> float:
+            model = LinearRegression().fit(z[:half][:, columns], y[:half])
+            return float(1 - ((y[half:] - model.predict(z[half:][:, columns])) ** 2).sum() / whole)
+
+        every = list(range(count))
+        joint = part(every)
+        singles = torch.tensor([part([number]) for number in every])
+        unique = torch.tensor([joint - part([other for other in every if other != number]) for number in every])
+        found.append((singles, joint, unique))
+    return found
+
+
+def similarity_by_scipy(x: Tensor, y: Tensor) -> float:
+    """The peer of `rsa` of two `rdm`s."""
+    return float(spearmanr(pdist(x.numpy(), "correlation"), pdist(y.numpy(), "correlation")).statistic)
+
+
+def _similarity(x: Tensor, y: Tensor) -> float:
+    return rsa(rdm(x, condensed=True), rdm(y, condensed=True))
+
+
+def _explained(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callable[[str], Any]) -> BenchResult:
+    rows = []
+    for n in sizes or ((1_000, 4_000) if quick else BENCHES["variance-explained"].sizes):
+        random = torch.Generator().manual_seed(n)
+        features = torch.randint(0, 2, (n, FEATURES), generator=random).double()
+        layers = [
+            features @ torch.randn(FEATURES, UNITS, generator=random).double() + torch.randn(n, UNITS, generator=random).double()
+            for _ in range(LAYERS)
+        ]
+        calls: dict[str, Callable[[], Any]] = {
+            "ordinate": partial(explained_at_once, layers, features),
+            "scikit-learn, one by one": partial(explained_by_regressions, layers, features),
+        }
+        for contender, call in calls.items():
+            watch(f"{contender}, {n} examples")
+            rows.append(Timing(contender, n, measure_time(call, repeats=3 if quick else 5)))
+    remark = f"{LAYERS} layers of {UNITS} units, {FEATURES} features: each alone, all, and all but each; in double precision, on the CPU"
+    return BenchResult(rows, "ordinate", "examples", _exponents(rows), [remark])
+
+
+def _rsa(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callable[[str], Any]) -> BenchResult:
+    rows = []
+    for n in sizes or ((250, 500) if quick else BENCHES["rsa"].sizes):
+        random = torch.Generator().manual_seed(n)
+        x, y = (torch.randn(n, UNITS, generator=random).double() for _ in "xy")
+        for contender, call in (("ordinate", partial(_similarity, x, y)), ("SciPy", partial(similarity_by_scipy, x, y))):
+            watch(f"{contender}, {n} examples")
+            rows.append(Timing(contender, n, measure_time(call, repeats=3 if quick else 5)))
+    return BenchResult(
+        rows, "ordinate", "examples", _exponents(rows), [f"two representations of {UNITS} units, distances by correlation; on the CPU"]
+    )
+
+
+def _exponents(rows: Sequence[Timing]) -> dict[str, tuple[float, float, float]]:
+    found = {}
+    for contender in dict.fromkeys(row.contender for row in rows):
+        mine = [(float(row.size), row.seconds) for row in rows if row.contender == contender and row.size is not None]
+        if len(mine) >= 3:
+            found[contender] = fit_exponent([size for size, _ in mine], [seconds for _, seconds in mine])
+    return found
+
+
+BENCHES = {
+    "variance-explained": Bench(
+        "What features explain of layers, against a regression for every number", _explained, (1_000, 4_000, 16_000)
+    ),
+    "rsa": Bench("Representational similarity of two representations, against SciPy", _rsa, (500, 1_000, 2_000)),
+}
