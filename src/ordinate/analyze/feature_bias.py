@@ -1,12 +1,12 @@
 r"""The feature-bias suite: train any encoder to tell several features of its input that are independent, equally predictive and equally well learnt, and see how unequally it represents them (Lampinen, Chan and Hermann, 2024).
 
-Several networks of one architecture are trained on one data set at once (see :mod:`ordinate.train.ensemble`), one after another where they hold batch statistics. On the way and at the end, each is asked for the accuracy of every output and for the
+Several networks of one architecture are trained on one data set at once (see :mod:`ordinate.train.ensemble`), or one after another where they cannot be batched. On the way and at the end, each is asked for the accuracy of every output and for the
 part of each layer's variance that every feature explains, on balanced test examples: half to fit the regression, half to measure it. A ratio of features is only of interest where all are learnt, so every network knows whether it has *mastered* all.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -46,7 +46,9 @@ class Sample(Protocol):
 class Controlled(Protocol):
     """Data with known features: those of `ordinate.data.controlled`, or your own."""
 
-    classes: tuple[int, ...]
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """How many classes each feature has."""
 
     def sample(self, n: int, *, train: bool = True, draw: int = 0) -> Sample:
         """n examples; balanced and clean ones where `train` is False."""
@@ -186,6 +188,7 @@ class FeatureBiasSuite:
         stages: (steps, weights), what is taught first; see `Weighted`.
         pool: how an activation becomes a vector an example: a name of `ordinate.analyze.representations.pooling`, or a function.
         mastery: the accuracy that counts as mastered.
+        together: train the networks as one batched call; networks with batch statistics, and those for whose operations torch has no batched form (attention on a CPU), are better trained one after another.
     """
 
     make: Callable[[int], nn.Module]
@@ -201,6 +204,7 @@ class FeatureBiasSuite:
     stages: tuple[tuple[int, tuple[float, ...]], ...] = ()
     pool: str | Callable[[Tensor], Tensor] = "positions"
     mastery: float = 0.99
+    together: bool = True
 
     def run(self, seed: int = 0, *, device: str = "cpu", progress: bool = False) -> BiasReport:
         """Train and look.
@@ -226,7 +230,7 @@ class FeatureBiasSuite:
         def look(step: int, models: Sequence[nn.Module]) -> Moments:
             return _look(step, models, self, loss, test, encoding, device)
 
-        if not any(isinstance(module, _BatchNorm) for module in ensemble.modules()):
+        if self.together and not any(isinstance(module, _BatchNorm) for module in ensemble.modules()):
 
             def watch(judged: nn.Module) -> dict[str, float]:
                 step = min(self.recipe.steps, (len(moments) + 1) * (self.every or self.recipe.steps))
@@ -284,5 +288,12 @@ def _look(
 
 def _joined(parts: Sequence[Moments]) -> Moments:
     """Moments of the same step, of one network each, as one."""
-    names = ("accuracy", "variance", "unique", "joint", "total", "density")
-    return replace(parts[0], **{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+    return Moments(
+        parts[0].step,
+        torch.cat([part.accuracy for part in parts]),
+        torch.cat([part.variance for part in parts]),
+        torch.cat([part.unique for part in parts]),
+        torch.cat([part.joint for part in parts]),
+        torch.cat([part.total for part in parts]),
+        torch.cat([part.density for part in parts]),
+    )

@@ -37,6 +37,7 @@ class FeaturePlan:
         layer: where features are measured, by name.
         stages: what is taught first; see `ordinate.data.controlled.curriculum.Weighted`.
         pool: how the layer's activation becomes a vector an example.
+        together: whether networks are trained as one batched call.
     """
 
     data: Callable[[int], Controlled]
@@ -44,6 +45,7 @@ class FeaturePlan:
     layer: str
     stages: tuple[tuple[int, tuple[float, ...]], ...] = ()
     pool: str | Callable[[Tensor], Tensor] = "positions"
+    together: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class _Budget:
             plan.stages,
             plan.pool,
             self.mastery,
+            plan.together,
         )
         return suite.run(run.seed, device=run.setting.device, progress=run.progress)
 

@@ -13,6 +13,7 @@ from ordinate.models.answering_decoder import AnsweringDecoder
 from ordinate.models.convnet import ConvNet
 from ordinate.models.resnet import ResNet
 from ordinate.nn.perceptron import Perceptron
+from ordinate.nn.variance_init import variance_init_
 from ordinate.tasks.feature_bias import FeaturePlan
 
 __all__ = ["image_plan", "sequence_plan", "vector_plan"]
@@ -31,7 +32,7 @@ def vector_plan(
     agreement: Mapping[tuple[int, int], float] | None = None,
     stages: tuple[tuple[int, tuple[float, ...]], ...] = (),
 ) -> FeaturePlan:
-    """A perceptron on 32 bits, seen at its last hidden layer.
+    """A perceptron on 32 bits, seen at its last hidden layer; its first weights are Gaussian with a variance of 1 / inputs (LeCun's), its biases 0.
 
     Args:
         features: that it is taught.
@@ -45,7 +46,7 @@ def vector_plan(
         return ControlledFeatures(features, DIM, prevalence=prevalence, agreement=agreement, seed=seed)
 
     def make(outputs: int) -> nn.Module:
-        return Perceptron(DIM, hidden, outputs, activation=activation, dropout=dropout)
+        return variance_init_(Perceptron(DIM, hidden, outputs, activation=activation, dropout=dropout), 0.0, 1.0)
 
     return FeaturePlan(data, make, f"hidden.{len(hidden) - 1}", stages)
 
@@ -86,7 +87,7 @@ def sequence_plan(
     def make(outputs: int) -> nn.Module:
         return AnsweringDecoder(length, alphabet, order, dim=dim, depth=depth)
 
-    return FeaturePlan(data, make, f"decoder.backbone.blocks.{depth - 1}", pool=read)
+    return FeaturePlan(data, make, f"decoder.backbone.blocks.{depth - 1}", pool=read, together=False)
 
 
 def image_plan(network: str, *, classes: int = 4, size: int = 32, width: int = 16) -> FeaturePlan:
