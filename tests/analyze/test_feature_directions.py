@@ -96,3 +96,5 @@ def test_bad_input_is_refused() -> None:
         steer(model, "later", predict(x), f[:, 0], torch.ones(3))
     with pytest.raises(InputError, match="0 alphas"):
         steer(model, "layer", predict(x), f[:, 0], torch.ones(3), ())
+    with pytest.raises(InputError, match="all 80 examples in one batch, and 'layer' was given 40"):
+        steer(model, "layer", lambda judged: torch.cat([predict(part)(judged) for part in x.split(40)]), f[:, 0], torch.ones(3))

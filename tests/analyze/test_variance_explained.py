@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
 from torch import Tensor
 
-from ordinate.analyze.variance_explained import Encoding, design, variance_explained
+from ordinate.analyze.variance_explained import Encoding, design, interaction, variance_explained
 from ordinate.ground.errors import InputError
 
 
@@ -108,6 +108,17 @@ def test_the_size_of_a_block_changes_nothing(block: int) -> None:
         other = Encoding(f[:60], f[60:]).explain(phi[:60], phi[60:], per_example=per_example)
         torch.testing.assert_close(one.per_feature, other.per_feature, rtol=1e-10, atol=1e-12)
         torch.testing.assert_close(one.unique, other.unique, rtol=1e-10, atol=1e-12)
+
+
+def test_what_two_features_hold_only_together_is_their_interaction_s() -> None:
+    f = binary(4_000, 2)
+    both = interaction(f[:, 0], f[:, 1])
+    assert both.tolist()[:50] == [int(a != b) for a, b in f[:50].tolist()]
+    phi = torch.stack([both.double(), f[:, 0]], dim=1)
+    found = variance_explained(phi, [f[:, 0], f[:, 1], both])
+    assert found.unique.tolist() == pytest.approx([0.5, 0.0, 0.5], abs=0.02)
+    with pytest.raises(InputError, match="two classes, not 2 and 3"):
+        interaction(torch.arange(6) % 2, torch.arange(6) % 3)
 
 
 def test_constant_units_explain_nothing() -> None:

@@ -16,9 +16,9 @@ def test_the_peers_compute_the_same() -> None:
     assert rsa(rdm(x), rdm(y)) == pytest.approx(similarity_by_scipy(x, y), abs=1e-12)
 
 
-@pytest.mark.parametrize("name", ["variance-explained", "rsa"])
-def test_every_bench_times_all_its_contenders(name: str) -> None:
+@pytest.mark.parametrize(("name", "size"), [("variance-explained", 60), ("rsa", 60), ("feature-bias-suite", 1)])
+def test_every_bench_times_all_its_contenders(name: str, size: int) -> None:
     said: list[str] = []
-    result = get_bench(name).run([60], "cpu", True, said.append)
+    result = get_bench(name).run([size], "cpu", True, said.append)
     assert len(result.rows) == len(said) == 2 and result.peer in {row.contender for row in result.rows}
-    assert all(row.seconds > 0 and row.size == 60 for row in result.rows)
+    assert all(row.seconds > 0 and row.size == size for row in result.rows)

@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ordinate.data.controlled.curriculum import Weighted
-from ordinate.data.controlled.vectors import And, BitFeature, ControlledFeatures, Majority, Or, Parity, SumModulo, Unit, XorOfMajorities
+from ordinate.data.controlled.vectors import (
+    PRESETS,
+    And,
+    BitFeature,
+    ControlledFeatures,
+    Majority,
+    Or,
+    Parity,
+    SumModulo,
+    Unit,
+    XorOfMajorities,
+)
 from ordinate.ground.errors import InputError
 
 KINDS: list[BitFeature] = [Unit(), Majority(3), Majority(5), And(3), Or(3), Parity(2), Parity(4), XorOfMajorities(2, 3)]
@@ -97,6 +108,11 @@ def test_any_mix_has_units_of_its_own(features: list[BitFeature], spare: int) ->
     flat = [unit for part in data.units for unit in part]
     assert len(set(flat)) == len(flat) == needed and data.sample(7).x.shape == (7, needed + spare)
     assert set(data.sample(20).x.flatten().tolist()) <= {-1.0, 1.0}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_fit_into_32_inputs(name: str) -> None:
+    assert ControlledFeatures(PRESETS[name]).sample(9).features.shape == (9, len(PRESETS[name]))
 
 
 def test_other_values_for_bits() -> None:

@@ -21,7 +21,7 @@ from ordinate.data.batches import Shuffled, TensorSource
 from ordinate.ground.errors import InputError, choose
 from ordinate.ground.seeds import derive, generator
 from ordinate.nn.perceptron import Perceptron
-from ordinate.train.fit import fit
+from ordinate.train.ensemble import Ensemble, each_its_own, fit_ensemble
 from ordinate.train.recipe import Recipe
 
 __all__ = ["PROBES", "Decoding", "control_labels", "cross_predict", "decoding"]
@@ -58,7 +58,7 @@ class Decoding:
 
 
 def control_labels(
-    labels: Shaped[Tensor, " rows"], types: Shaped[Tensor, " rows"] | None = None, *, seed: int = 0
+    labels: Shaped[Tensor, " rows"], types: Shaped[Tensor, " typed"] | None = None, *, seed: int = 0
 ) -> Shaped[Tensor, " rows"]:
     """Labels (n,) of the control task: every type gets the label of an example drawn at random; without types, the labels in random order.
 
@@ -75,8 +75,8 @@ def control_labels(
 
 
 def cross_predict(
-    phi: Float[Tensor, "rows *units"], labels: Shaped[Tensor, " rows"], *, probe: str = "linear", folds: int = 5, seed: int = 0
-) -> tuple[Shaped[Tensor, " rows"], Int64[Tensor, " rows"]]:
+    phi: Float[Tensor, "rows *units"], labels: Shaped[Tensor, " labelled"], *, probe: str = "linear", folds: int = 5, seed: int = 0
+) -> tuple[Shaped[Tensor, " labelled"], Int64[Tensor, " labelled"]]:
     """Every example's label as a probe predicts it that was fitted on the other folds, and the fold of each.
 
     Args:
@@ -99,38 +99,52 @@ def cross_predict(
     if not 2 <= folds <= int(counts.min()):
         raise InputError(f"the rarest class has {int(counts.min())} examples: it cannot lie in {folds} folds, of which there are 2 or more")
     splitter = StratifiedKFold(folds, shuffle=True, random_state=np.random.RandomState(derive(seed, "folds") % 2**32))
-    found, fold = torch.empty_like(codes), torch.empty_like(codes)
-    for number, (fitted, tested) in enumerate(splitter.split(phi.numpy(), codes.numpy())):
-        x, y, x_test = phi[fitted], codes[fitted], phi[tested]
-        guess = (
-            torch.from_numpy(RidgeProbe().fit(x, y).predict(x_test))
-            if probe == "linear"
-            else _mlp(x, y, x_test, len(classes), derive(seed, "mlp", number))
-        )
-        found[tested], fold[tested] = guess, number
-    return classes[found], fold
+    fold = torch.empty_like(codes)
+    for number, (_, tested) in enumerate(splitter.split(phi.numpy(), codes.numpy())):
+        fold[tested] = number
+    return classes[(_linear if probe == "linear" else _mlp)(phi, codes, fold, seed)], fold
 
 
-def _mlp(x: Tensor, y: Tensor, x_test: Tensor, classes: int, seed: int) -> Tensor:
-    """A perceptron of 64 hidden units on standardised inputs."""
-    mean, scale = x.mean(dim=0), x.std(dim=0)
-    scale = torch.where(scale > 1e-12 * x.abs().amax(dim=0), scale, 1.0)
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        model = Perceptron(x.shape[1], (64,), classes)
-    rows = TensorSource(x=((x - mean) / scale).float(), y=y)
+def _linear(phi: Tensor, codes: Tensor, fold: Tensor, seed: int) -> Tensor:
+    found = torch.empty_like(codes)
+    for number in range(int(fold.max()) + 1):
+        tested = fold == number
+        found[tested] = torch.from_numpy(RidgeProbe().fit(phi[~tested], codes[~tested]).predict(phi[tested]))
+    return found
 
-    def loss(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        return F.cross_entropy(model(batch["x"]), batch["y"])
 
-    fit(model, loss, Shuffled(rows, min(128, len(y)), seed), Recipe(steps=400, lr=3e-3, weight_decay=1e-2), seed=seed)
+def _mlp(phi: Tensor, codes: Tensor, fold: Tensor, seed: int) -> Tensor:
+    """A perceptron of 64 hidden units on standardised inputs a fold, all trained as one ensemble."""
+    inputs, sources = [], []
+    folds = range(int(fold.max()) + 1)
+    for number in folds:
+        fitted = phi[fold != number]
+        mean, scale = fitted.mean(dim=0), fitted.std(dim=0)
+        scale = torch.where(scale > 1e-12 * fitted.abs().amax(dim=0), scale, 1.0)
+        inputs.append(((phi - mean) / scale).float())
+        rows = TensorSource(x=inputs[-1][fold != number], y=codes[fold != number])
+        sources.append(Shuffled(rows, min(128, len(rows)), derive(seed, "mlp", number)))
+    width = min(source.batch_size for source in sources)
+    for source in sources:
+        source.batch_size = width  # folds may differ by a row, and members' batches must not
+    classes = int(codes.max()) + 1
+    probes = Ensemble.make(lambda: Perceptron(phi.shape[1], (64,), classes), [derive(seed, "mlp", number) for number in folds])
+    recipe = Recipe(steps=400, lr=3e-3, weight_decay=1e-2)
+    fit_ensemble(probes, _cross_entropy, each_its_own(sources), recipe, own=True, seed=seed)
+    found = torch.empty_like(codes)
     with torch.no_grad():
-        return model(((x_test - mean) / scale).float()).argmax(dim=1)
+        for number in folds:
+            found[fold == number] = probes.member(number)(inputs[number][fold == number]).argmax(dim=1)
+    return found
+
+
+def _cross_entropy(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    return F.cross_entropy(model(batch["x"]), batch["y"])
 
 
 def decoding(
     phi: Float[Tensor, "rows *units"],
-    labels: Shaped[Tensor, " rows"],
+    labels: Shaped[Tensor, " labelled"],
     *,
     probe: str = "linear",
     types: Shaped[Tensor, " types"] | None = None,

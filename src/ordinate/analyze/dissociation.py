@@ -63,6 +63,7 @@ class Dissociation:
         }
 
 
+@torch.no_grad()
 def dissociate(
     model: nn.Module,
     layer: str,

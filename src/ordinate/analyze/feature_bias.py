@@ -7,7 +7,7 @@ part of each layer's variance that every feature explains, on balanced test exam
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float64, Int64
@@ -32,6 +32,7 @@ __all__ = ["BiasReport", "Controlled", "FeatureBiasSuite", "Moments", "accuracie
 AT_ONCE = 1024
 
 
+@runtime_checkable
 class Sample(Protocol):
     """Inputs, the features that they show, and what is taught."""
 
@@ -43,6 +44,7 @@ class Sample(Protocol):
     def targets(self) -> Tensor: ...
 
 
+@runtime_checkable
 class Controlled(Protocol):
     """Data with known features: those of `ordinate.data.controlled`, or your own."""
 

@@ -34,7 +34,7 @@ def _classes(phi: Tensor, feature: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return phi, classes, sums / torch.bincount(codes)[:, None]
 
 
-def feature_direction(phi: Float[Tensor, "rows *units"], feature: Shaped[Tensor, " examples"]) -> Float64[Tensor, " units"]:
+def feature_direction(phi: Float[Tensor, "rows *units"], feature: Shaped[Tensor, "..."]) -> Float64[Tensor, " units"]:
     """δ (d,), from the mean of the lower of two classes to that of the higher.
 
     Args:
@@ -50,7 +50,7 @@ def feature_direction(phi: Float[Tensor, "rows *units"], feature: Shaped[Tensor,
     return means[1] - means[0]
 
 
-def feature_subspace(phi: Float[Tensor, "rows *units"], feature: Shaped[Tensor, " examples"]) -> Float64[Tensor, "units basis"]:
+def feature_subspace(phi: Float[Tensor, "rows *units"], feature: Shaped[Tensor, "..."]) -> Float64[Tensor, "units basis"]:
     """An orthonormal basis (d, at most C - 1) of the differences of the means of C classes.
 
     Raises:
@@ -110,7 +110,7 @@ def steer(
         pool: how the layer's activation becomes a representation; see `ordinate.analyze.representations.pooling`.
 
     Raises:
-        InputError: a layer that the model hasn't, a feature that has not two classes, or no alphas.
+        InputError: a layer that the model hasn't, a feature that has not two classes, no alphas, or examples that are not run as one batch.
     """
     values = feature.unique()
     if len(values) != 2 or not alphas:
@@ -122,6 +122,8 @@ def steer(
         shift = (alpha * signs[:, None] * direction).float()[:, None]
 
         def move(activation: Tensor, shift: Tensor = shift) -> Tensor:
+            if len(activation) != len(shift):
+                raise InputError(f"steering runs all {len(shift)} examples in one batch, and {layer!r} was given {len(activation)}")
             return edit_units(activation, pool, lambda units: units + shift.to(units))
 
         with replaced(model, {layer: move}):

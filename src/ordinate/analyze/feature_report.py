@@ -16,7 +16,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from ordinate.analyze.capture import collect
-from ordinate.analyze.decoding import decoding
+from ordinate.analyze.decoding import cross_predict, decoding
 from ordinate.analyze.pca_decodability import by_probe, pca_decodability
 from ordinate.analyze.representations import check_representation, pooling
 from ordinate.analyze.similarity import rdm, rsa
@@ -123,7 +123,7 @@ class FeatureReport:
         }
 
 
-def association(a: Shaped[Tensor, " rows"], b: Shaped[Tensor, " rows"]) -> float:
+def association(a: Shaped[Tensor, " rows"], b: Shaped[Tensor, " others"]) -> float:
     """Cramér's V of two labels, in [0, 1], less its bias (Bergsma, "A bias-correction for Cramér's V and Tschuprow's T", 2013): about 0 for independent labels, however many classes they have.
 
     Raises:
@@ -143,8 +143,8 @@ def association(a: Shaped[Tensor, " rows"], b: Shaped[Tensor, " rows"]) -> float
 
 
 def compare_representations(
-    representations: Mapping[str, Float[Tensor, "rows ..."]],
-    labels: Mapping[str, Shaped[Tensor, " _"]],
+    representations: Mapping[str, Float[Tensor, "_ ..."]],
+    labels: Mapping[str, Shaped[Tensor, "..."]],
     *,
     mlp: bool = False,
     similar: int = 512,
@@ -213,7 +213,7 @@ def compare_representations(
                     decoded[name].accuracy,
                     decoded[name].chance,
                     decoded[name].control,
-                    decoding(phi, each, probe="mlp", seed=seed).accuracy if mlp else None,
+                    float((cross_predict(phi, each, probe="mlp", seed=seed)[0] == each).double().mean()) if mlp else None,
                     rsa(theirs[layer], ours[name]),
                     ks[int(enough[0])] if len(enough) else None,
                 )
@@ -227,7 +227,7 @@ def report_features(
     model: nn.Module,
     layers: Sequence[str],
     batches: Iterable[Any],
-    labels: Mapping[str, Shaped[Tensor, " _"]],
+    labels: Mapping[str, Shaped[Tensor, "..."]],
     *,
     pool: str = "positions",
     forward: Callable[[nn.Module, Any], Any] | None = None,

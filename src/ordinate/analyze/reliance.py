@@ -20,7 +20,7 @@ __all__ = ["reliance"]
 
 
 def reliance(
-    phi: Float[Tensor, "rows *units"], first: Shaped[Tensor, " examples"], second: Shaped[Tensor, " examples"], *, C: float = 1.0
+    phi: Float[Tensor, "rows *units"], first: Shaped[Tensor, " examples"], second: Shaped[Tensor, " others"], *, C: float = 1.0
 ) -> float:
     """How often a classifier of what both features agreed on follows the first where they differ, in [0, 1]; 1/2 is indifference.
 

@@ -16,13 +16,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Float64, Shaped
+from jaxtyping import Float, Float64, Int64, Shaped
 from torch import Tensor
 
 from ordinate.analyze.representations import check_representation
 from ordinate.ground.errors import InputError
 
-__all__ = ["Encoding", "VarianceExplained", "design", "variance_explained"]
+__all__ = ["Encoding", "VarianceExplained", "design", "interaction", "variance_explained"]
 
 BLOCK = 4096
 
@@ -72,6 +72,18 @@ def design(
     if len({len(each) for each in ours}) > 1:
         raise InputError(f"features are of the same examples: they have {', '.join(str(len(each)) for each in ours)} rows")
     return [_regressors(number, one, other) for number, (one, other) in enumerate(zip(ours, theirs, strict=True))]
+
+
+def interaction(a: Shaped[Tensor, " rows"], b: Shaped[Tensor, " rows"]) -> Int64[Tensor, " rows"]:
+    """Whether two features of two classes differ (their XOR): a further feature, whose unique part is what a representation holds of both together beyond each.
+
+    Raises:
+        InputError: a feature that has not two classes.
+    """
+    codes = [each.unique(return_inverse=True) for each in (a, b)]
+    if any(len(classes) != 2 for classes, _ in codes):
+        raise InputError(f"an interaction is of two features of two classes, not {' and '.join(str(len(classes)) for classes, _ in codes)}")
+    return codes[0][1] ^ codes[1][1]
 
 
 def _regressors(number: int, feature: Tensor, like: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Measures of representations: what features explain of several layers, against scikit-learn's regression a feature and layer; and representational similarity, against SciPy's distances and rank correlation.
+"""Measures of representations: what features explain of several layers, against scikit-learn's regression a feature and layer; representational similarity, against SciPy's distances and rank correlation; and the suite's networks, trained together or one by one.
 
 The peers are what one writes with the usual libraries: `LinearRegression` for each feature alone, for all, and for all but one, layer by layer; `pdist` and `spearmanr`.
 """
@@ -13,12 +13,16 @@ from scipy.stats import spearmanr
 from sklearn.linear_model import LinearRegression
 from torch import Tensor
 
+from ordinate.analyze.feature_bias import FeatureBiasSuite
 from ordinate.analyze.similarity import rdm, rsa
 from ordinate.analyze.variance_explained import Encoding
 from ordinate.bench.base import Bench, BenchResult, Timing
+from ordinate.data.controlled.vectors import PRESETS, ControlledFeatures
 from ordinate.experiment.measure import fit_exponent, measure_time
+from ordinate.nn.perceptron import Perceptron
+from ordinate.train.recipe import Recipe
 
-__all__ = ["BENCHES", "explained_at_once", "explained_by_regressions", "similarity_by_scipy"]
+__all__ = ["BENCHES", "explained_at_once", "explained_by_regressions", "similarity_by_scipy", "train_suite"]
 
 FEATURES, UNITS, LAYERS = 8, 256, 4
 
@@ -94,6 +98,38 @@ def _rsa(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callable[
     )
 
 
+def train_suite(members: int, together: bool, steps: int = 100) -> None:
+    """Perceptrons of four layers on an easy and a hard feature, as one batched call or one after another."""
+    data = ControlledFeatures(PRESETS["easy and hard"])
+    suite = FeatureBiasSuite(
+        lambda outputs: Perceptron(32, (256, 128, 64, 64), outputs),
+        data,
+        ("hidden.3",),
+        members,
+        Recipe(steps=steps, schedule="constant"),
+        examples=2_000,
+        tested=400,
+        together=together,
+    )
+    suite.run()
+
+
+def _suite(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callable[[str], Any]) -> BenchResult:
+    rows = []
+    for members in sizes or ((1, 5) if quick else BENCHES["feature-bias-suite"].sizes):
+        for contender, together in (("together", True), ("one after another", False)):
+            watch(f"{contender}, {members} networks")
+            call = partial(train_suite, members, together, 50 if quick else 200)
+            rows.append(Timing(contender, members, measure_time(call, repeats=1 if quick else 3)))
+    return BenchResult(
+        rows,
+        "together",
+        "networks",
+        _exponents(rows),
+        ["four layers of 256 to 64, batches of 128; on the CPU, drawing and looking included"],
+    )
+
+
 def _exponents(rows: Sequence[Timing]) -> dict[str, tuple[float, float, float]]:
     found = {}
     for contender in dict.fromkeys(row.contender for row in rows):
@@ -107,5 +143,6 @@ BENCHES = {
     "variance-explained": Bench(
         "What features explain of layers, against a regression for every number", _explained, (1_000, 4_000, 16_000)
     ),
+    "feature-bias-suite": Bench("Networks of one architecture trained as one call, against one after another", _suite, (1, 2, 5, 10)),
     "rsa": Bench("Representational similarity of two representations, against SciPy", _rsa, (500, 1_000, 2_000)),
 }

@@ -1,6 +1,7 @@
 """Learned feature representations are biased: features that are equally well learnt take very unequal parts of a representation's variance."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,62 +18,70 @@ from ordinate.train.recipe import Recipe
 
 __all__ = ["PAPER"]
 
-EASY, FULL = Majority(3), ("full", "gpu")
+EASY, HARD = Majority(3), Parity(2)
+FULL = ("full", "gpu")
 SEEDS = 5
 MASTERED = 99.0
-OURS = "The paper's data and sizes are not repeated: vectors of 32 signs, perceptrons of 256, 128, 64 and 64 ReLUs seen at the last, first weights of variance 1 / inputs, Adam at 1e-3 without decay, batches of 128."
+OURS = (
+    "The paper's data and sizes are not repeated: vectors of 32 signs; perceptrons of 256, 128, 64 and 64 ReLUs, seen at the last, first weights of variance 1 / inputs; "
+    "SGD with momentum at 0.02, batches of 128. Easy is the majority of three bits, hard the parity of two, each on bits of its own."
+)
 
 
-def _hard(setting: Setting) -> BitFeature:
-    return setting.pick(smoke=Parity(2), full=Parity(4))
-
-
-def _task(setting: Setting, names: tuple[str, ...], *, smoke: int, full: int, lr: float = 1e-3, **options: Any) -> FeatureBias:
+def _task(
+    setting: Setting, names: tuple[str, ...], *, smoke: int = 400, full: int = 1_500, recipe: Recipe | None = None, **options: Any
+) -> FeatureBias:
+    chosen = recipe or Recipe(steps=1, lr=0.02, optimizer="sgd", schedule="constant")
     return FeatureBias(
-        Recipe(steps=setting.pick(smoke=smoke, full=full, gpu=4 * full), lr=lr, schedule="constant"),
+        replace(chosen, steps=setting.pick(smoke=smoke, full=full, gpu=4 * full)),
         names,
         tested=setting.pick(smoke=2_000, full=4_000),
-        members=options.pop("members", setting.pick(smoke=2, full=3, gpu=8)),
+        members=options.pop("members", setting.pick(smoke=1, full=3, gpu=8)),
         examples=options.pop("examples", setting.pick(smoke=16_000, full=64_000, gpu=256_000)),
         **options,
     )
 
 
-def _seeds(setting: Setting, smoke: int = 2) -> int:
-    return setting.pick(smoke=smoke, full=SEEDS)
-
-
-def _vectors(name: str, features: Sequence[BitFeature], **options: Any) -> Arm:
-    return Arm(name, partial(vector_plan, features, **options))
+def _vectors(name: str, features: Sequence[BitFeature], *, recipe: Mapping[str, Any] | None = None, **options: Any) -> Arm:
+    return Arm(name, partial(vector_plan, features, **options), recipe=recipe or {})
 
 
 def _complexity(setting: Setting) -> Comparison:
     """An easy feature beside a hard one, and beside another easy one."""
-    title = "An easy feature beside a hard one, and beside another as easy"
     task = _task(
-        setting, ("easy", "hard"), smoke=400, full=3_000, every=setting.pick(smoke=None, full=100), interventions=True, title=title
+        setting,
+        ("easy", "hard"),
+        every=setting.pick(smoke=None, full=25),
+        interventions=True,
+        title="An easy feature beside a hard one, and beside another as easy",
     )
-    arms = [_vectors("easy and hard", [EASY, _hard(setting)]), _vectors("two easy", [EASY, EASY])]
-    return Comparison("complexity", task, arms, seeds=_seeds(setting))
+    arms = [_vectors("easy and hard", [EASY, HARD]), _vectors("two easy", [EASY, EASY])]
+    return Comparison("complexity", task, arms, seeds=setting.pick(smoke=2, full=SEEDS))
+
+
+def _harder(setting: Setting) -> Comparison:
+    """A parity of four bits."""
+    adam = Recipe(steps=1, lr=1e-3, schedule="constant")
+    task = _task(setting, ("easy", "hard"), full=2_500, recipe=adam, every=50, title="An easy feature beside a parity of four bits")
+    return Comparison("harder", task, [_vectors("easy and harder", [EASY, Parity(4)])], seeds=SEEDS)
 
 
 def _order(setting: Setting) -> Comparison:
     """The hard feature taught alone at first, and one of two equals."""
-    alone, whole = setting.pick(smoke=200, full=1_500), setting.pick(smoke=500, full=3_500)
-    hard = setting.pick(smoke=Parity(2), full=Parity(3))
-    task = _task(setting, ("first", "second"), smoke=whole, full=whole, title="Features taught one after the other")
+    alone = 400
+    task = _task(setting, ("first", "second"), title="Features taught one after the other")
     arms = [
-        _vectors("easy and hard", [EASY, hard]),
-        _vectors("hard first", [EASY, hard], stages=((alone, (0.0, 1.0)),)),
+        _vectors("together", [EASY, HARD]),
+        _vectors("hard first", [EASY, HARD], stages=((alone, (0.0, 1.0)),)),
         _vectors("one of equals first", [EASY, EASY], stages=((alone, (1.0, 0.0)),)),
     ]
-    return Comparison("order", task, arms, seeds=_seeds(setting))
+    return Comparison("order", task, arms, seeds=SEEDS)
 
 
 def _prevalence(setting: Setting) -> Comparison:
     """Two equals, one of which is rarely there."""
-    task = _task(setting, ("frequent", "rare"), smoke=500, full=2_000, title="Two equally complex features, one of them rare in training")
-    return Comparison("prevalence", task, [_vectors("rare second", [EASY, EASY], prevalence=(1.0, 0.3))], seeds=_seeds(setting))
+    task = _task(setting, ("frequent", "rare"), title="Two equally complex features, one of them rare in training")
+    return Comparison("prevalence", task, [_vectors("rare second", [EASY, EASY], prevalence=(1.0, 0.3))], seeds=SEEDS)
 
 
 def _position(setting: Setting) -> Comparison:
@@ -80,33 +89,30 @@ def _position(setting: Setting) -> Comparison:
     task = _task(
         setting,
         ("one", "other"),
-        smoke=200,
         full=400,
-        lr=2e-3,
-        members=setting.pick(smoke=1, full=3),
+        recipe=Recipe(steps=1, lr=2e-3),
+        members=setting.pick(smoke=1, full=2, gpu=8),
         examples=setting.pick(smoke=4_000, full=16_000, gpu=64_000),
         batch_size=64,
         title="Two features, decoded in either order",
     )
     features = [Occurs(0), Occurs(1)]
-    arms = [
-        Arm("one first", partial(sequence_plan, features, (0, 1))),
-        Arm("other first", partial(sequence_plan, features, (1, 0))),
-    ]
-    return Comparison("position", task, arms, seeds=_seeds(setting, smoke=1))
+    arms = [Arm("one first", partial(sequence_plan, features, (0, 1))), Arm("other first", partial(sequence_plan, features, (1, 0)))]
+    return Comparison("position", task, arms, seeds=SEEDS)
 
 
 def _architecture(setting: Setting) -> Comparison:
     """Depth, width and dropout."""
-    task = _task(setting, ("easy", "hard"), smoke=500, full=3_000, title="Perceptrons of several shapes")
-    features = [EASY, setting.pick(smoke=Parity(2), full=Parity(3))]
+    task = _task(setting, ("easy", "hard"), title="Perceptrons of several shapes")
+    features, adam = [EASY, HARD], {"optimizer": "adamw", "lr": 1e-3}
     arms = [
         _vectors("2 layers", features, hidden=(128,) * 2),
         _vectors("4 layers", features, hidden=(128,) * 4),
         _vectors("4 layers, half as wide", features, hidden=(64,) * 4),
-        _vectors("4 layers, dropout", features, hidden=(128,) * 4, dropout=0.5),
+        _vectors("4 layers, Adam", features, hidden=(128,) * 4, recipe=adam),
+        _vectors("4 layers, Adam, dropout", features, hidden=(128,) * 4, dropout=0.5, recipe=adam),
     ]
-    return Comparison("architecture", task, arms, seeds=_seeds(setting))
+    return Comparison("architecture", task, arms, seeds=3)
 
 
 def _images(setting: Setting) -> Comparison:
@@ -114,9 +120,8 @@ def _images(setting: Setting) -> Comparison:
     task = _task(
         setting,
         ("color", "shape", "texture"),
-        smoke=100,
-        full=1_200,
-        lr=3e-3,
+        full=1_000,
+        recipe=Recipe(steps=1, lr=3e-3),
         members=1,
         examples=setting.pick(smoke=1_000, full=8_000, gpu=64_000),
         batch_size=32,
@@ -133,10 +138,9 @@ def _images(setting: Setting) -> Comparison:
 
 def _alone(setting: Setting) -> Comparison:
     """Networks of both features beside networks of one."""
-    recipe = Recipe(steps=setting.pick(smoke=400, full=2_000, gpu=8_000), lr=1e-3, schedule="constant")
-    task = TaughtAlone(recipe, examples=setting.pick(smoke=16_000, full=64_000), members=setting.pick(smoke=2, full=3))
-    features = [EASY, setting.pick(smoke=Parity(2), full=Parity(3))]
-    return Comparison("taught-alone", task, [_vectors("easy and hard", features)], seeds=_seeds(setting))
+    recipe = Recipe(steps=setting.pick(smoke=400, full=1_500, gpu=6_000), lr=0.02, optimizer="sgd", schedule="constant")
+    task = TaughtAlone(recipe, examples=setting.pick(smoke=16_000, full=64_000), members=setting.pick(smoke=1, full=3))
+    return Comparison("taught-alone", task, [_vectors("easy and hard", [EASY, HARD])], seeds=SEEDS)
 
 
 def _learnt(arm: str, *names: str, at_least: float = MASTERED) -> list[Bar]:
@@ -164,10 +168,13 @@ def _components(table: Table) -> list[float]:
 
 
 def _complexity_bars(setting: Setting) -> Sequence[Bar]:
+    gap = level(
+        "easy and hard", "ratio", at_least=setting.pick(smoke=1.2, full=1.4), unit="x", label="variance that easy explains over hard"
+    )
+    if setting.scale == "smoke":
+        return [gap, *_learnt("easy and hard", "easy", "hard")]
     return [
-        level(
-            "easy and hard", "ratio", at_least=setting.pick(smoke=1.2, full=1.4), unit="x", label="variance that easy explains over hard"
-        ),
+        gap,
         level("two easy", "ratio", at_least=0.85, at_most=1.18, unit="x", label="the same of two easy features"),
         *_learnt("easy and hard", "easy", "hard"),
         *_learnt("two easy", "easy", "hard"),
@@ -234,23 +241,32 @@ PAPER = Paper(
             comparison=_complexity,
             bars=_complexity_bars,
             note=(
-                f"Easy is the majority of three bits, hard the parity of four (of two at the smoke scale). {OURS} "
-                "The size of the gap depends on the first weights: with torch's own, a third of that variance, the ratio was 0.8 to 1.4 in pilots."
+                f"{OURS} The gap depends on the optimizer and on the first weights: in pilots it was 1.8 to 2.4 as here, 1.4 to 2.2 with Adam at 0.001, "
+                "and 0.8 to 1.4 with torch's own first weights, a third of that variance."
             ),
+        ),
+        Claim(
+            name="harder",
+            statement="The gap is there for a feature that is harder still.",
+            published="figures only",
+            comparison=_harder,
+            bars=[level("easy and harder", "ratio", at_least=1.0, unit="x"), *_learnt("easy and harder", "easy", "hard")],
+            note="The parity of four bits, with Adam at 0.001: SGD left it unlearnt after as many steps. Most of the variance is then explained by neither feature.",
+            scales=FULL,
         ),
         Claim(
             name="dynamics",
             statement="Until the hard feature is learnt the easy one explains most of the variance.",
             published="figures only: curves over training",
-            comparison=_complexity,
-            bars=[level("easy and hard", "early", at_least=70, unit="%", label="variance that easy explained when hard was half learnt")],
-            note="The last look, at every hundredth step, at which the hard output was right at most three times in four.",
+            comparison=_harder,
+            bars=[level("easy and harder", "early", at_least=70, unit="%", label="variance that easy explained when hard was half learnt")],
+            note="The last look, at every fiftieth step, at which the parity was right at most three times in four.",
             scales=FULL,
         ),
         Claim(
             name="probes-are-blind",
             statement="A linear probe decodes both features, whatever they explain of the variance.",
-            published="both features are decodable (section on interpretation)",
+            published="figures only: both are decoded to about 100 %",
             comparison=_complexity,
             bars=_probe_bars,
             note="Cross-validated ridge regression on 2,000 examples.",
@@ -278,11 +294,14 @@ PAPER = Paper(
             published="figures only: the easy feature still dominates",
             comparison=_order,
             bars=[
-                gain("hard first", "easy and hard", "ratio", at_most=0, unit="x", label="ratio of easy to hard, hard first minus together"),
+                gain("hard first", "together", "ratio", at_most=0, unit="x", label="ratio of easy to hard, hard first minus together"),
                 _between("hard first", "first", "second", at_least=0),
                 *_learnt("hard first", "first", "second"),
             ],
-            note="Hard is the parity of three bits, taught alone for 1,500 of 3,500 steps.",
+            note=(
+                "Hard is taught alone for 400 of 1,500 steps. In pilots the easy feature won by more, not by less, than where both were taught together: "
+                "what is learnt late is written over representations that have grown already, and is written large."
+            ),
             scales=FULL,
         ),
         Claim(
@@ -294,7 +313,8 @@ PAPER = Paper(
                 level("one of equals first", "ratio", at_least=1.2, unit="x", label="variance of the first over the second"),
                 *_learnt("one of equals first", "first", "second"),
             ],
-            note="Alone for 1,500 of 3,500 steps.",
+            note="Alone for 400 of 1,500 steps. In pilots the feature that was learnt second explained more, with SGD and with Adam alike, as an easy feature does that comes after a hard one.",
+            scales=FULL,
         ),
         Claim(
             name="prevalence",
@@ -305,7 +325,11 @@ PAPER = Paper(
                 level("rare second", "ratio", at_least=1.2, unit="x", label="variance of the frequent feature over the rare one"),
                 *_learnt("rare second", "frequent", "rare"),
             ],
-            note="The rare feature has its default class in seven training examples of ten, and is even in the others.",
+            note=(
+                "The rare feature has its default class in seven training examples of ten, and is even in the others; the paper's own definition is not known to us. "
+                "In pilots the rare feature explained more: the class that is seldom seen is set far apart, and on balanced examples that counts fully."
+            ),
+            scales=FULL,
         ),
         Claim(
             name="position",
@@ -322,7 +346,7 @@ PAPER = Paper(
             published="figures only",
             comparison=_architecture,
             bars=[gain("4 layers", "2 layers", "ratio", at_least=0, unit="x"), *_learnt("2 layers", "hard"), *_learnt("4 layers", "hard")],
-            note="Majority and parity of three bits, layers of 128.",
+            note="Layers of 128.",
             scales=FULL,
         ),
         Claim(
@@ -338,7 +362,10 @@ PAPER = Paper(
             statement="With Adam, dropout shrinks the gap.",
             published="moderate dropout can remove or slightly reverse it",
             comparison=_architecture,
-            bars=[gain("4 layers, dropout", "4 layers", "ratio", at_most=0, unit="x")],
+            bars=[
+                gain("4 layers, Adam, dropout", "4 layers, Adam", "ratio", at_most=0, unit="x"),
+                *_learnt("4 layers, Adam, dropout", "hard"),
+            ],
             note="A half of every hidden layer.",
             scales=FULL,
         ),

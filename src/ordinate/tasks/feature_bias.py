@@ -5,7 +5,7 @@ A run trains several networks that differ in their first weights, on examples dr
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ordinate.analyze.capture import collect
 from ordinate.analyze.decoding import decoding
 from ordinate.analyze.dissociation import Dissociation, dissociate
-from ordinate.analyze.feature_bias import BiasReport, Controlled, FeatureBiasSuite, predictions
+from ordinate.analyze.feature_bias import BiasReport, Controlled, FeatureBiasSuite
 from ordinate.analyze.similarity import linear_cka, rdm, regression_similarity, rsa
 from ordinate.experiment.task import Arm, Metric, Outcome, Run, Task
 from ordinate.objectives.features import FeatureLoss
@@ -57,7 +57,7 @@ class _Budget:
     batch_size: int
     every: int | None = None
     mastery: float = 0.99
-    weights: tuple[float, ...] | None = field(default=None)
+    weights: tuple[float, ...] | None = None
 
     def train(self, plan: FeaturePlan, arm: Arm, run: Run) -> BiasReport:
         recipe = arm_recipe(self.recipe, arm, run)
@@ -186,7 +186,7 @@ class FeatureBias(Task):
             plan.layer,
             sample.x,
             sample.features,
-            lambda judged: predictions(judged, sample.x[_PROBED:], loss),
+            lambda judged: loss.predict(judged(sample.x[_PROBED:])),
             pool=pool,
         )
         a, b, *_ = self.names

@@ -23,6 +23,7 @@ from ordinate.ground.errors import InputError
 from ordinate.ground.seeds import generator
 
 __all__ = [
+    "PRESETS",
     "And",
     "BitFeature",
     "ControlledFeatures",
@@ -146,6 +147,15 @@ class XorOfMajorities(BitFeature):
         """The bits, and the majorities."""
         found = self._majorities(bits)
         return super().parts(bits) | {f"majority {number}": found[:, number] for number in range(self.groups)}
+
+
+PRESETS: dict[str, tuple[BitFeature, ...]] = {
+    "easy and hard": (Majority(3), Parity(4)),
+    "two easy": (Majority(3), Majority(3)),
+    "two hard": (Parity(4), Parity(4)),
+    "four easy, four hard": (*[Majority(3)] * 4, *[Parity(3)] * 4),
+}
+"""Features that are taught together in comparisons, with their controls; all fit into 32 inputs."""
 
 
 @lru_cache(maxsize=64)
