@@ -34,6 +34,7 @@ ROOMS = {
     "experiment": "The spine",
     "train": "Training",
     "data": "Data",
+    "data.controlled": "Data with known features",
     "nn": "Parts",
     "nn.mixers": "Token mixers",
     "models": "Models",

