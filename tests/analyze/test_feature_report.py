@@ -46,6 +46,12 @@ def test_correlated_and_unbalanced_labels_are_told_and_the_unique_part_shows_it(
     assert report.row("last", "copy").variance > 0.2 and abs(report.row("last", "copy").unique) < 0.01
 
 
+def test_classes_of_few_examples_are_in_both_halves() -> None:
+    kinds = torch.arange(240) % 30
+    report = compare_representations({"last": torch.nn.functional.one_hot(kinds).float()}, {"kind": kinds})
+    assert report.row("last", "kind").variance > 0.99
+
+
 def test_few_examples_are_told() -> None:
     held = {name: values[:30] for name, values in labels().items()}
     assert any("30 examples are few" in warning for warning in compare_representations({"last": biased(held)}, held).warnings)
@@ -84,6 +90,7 @@ def test_bad_input_is_refused() -> None:
         ({"last": x}, {}, "one label"),
         ({"last": x}, {"one": torch.ones(60)}, "label 'one' is constant"),
         ({"last": x}, {"id": torch.arange(60)}, "it is no class"),
+        ({"last": x}, {"rare": (torch.arange(60) < 3).long()}, "class 1 in 3 examples, and 8 are needed"),
         ({"last": x}, {"two": torch.zeros(60, 2)}, "one class an example"),
         ({"last": x}, {"bad": torch.full((60,), torch.nan)}, "not finite"),
         ({"last": x}, {"short": torch.arange(50) % 2}, "'short' has 50"),

@@ -28,6 +28,7 @@ __all__ = ["FeatureReport", "FeatureRow", "association", "compare_representation
 
 COMPONENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 RELATED = 0.15  # association above which labels are called correlated
+RAREST = 8  # examples of a class that are needed, so that both halves and all folds have some
 BALANCED = 0.65  # share of a class of two above which a label explains less by its imbalance
 RECOVERED = 0.8  # part of the way from chance to certainty above which a label is decoded
 SLIGHT = 0.05  # part of the variance below which a label hardly shows
@@ -160,7 +161,7 @@ def compare_representations(
         seed: of the halves, the folds, and the examples that are compared.
 
     Raises:
-        InputError: no layers or labels, a constant label, labels that say the same, too few examples, or what is no representation.
+        InputError: no layers or labels, a label that is constant or has a class in fewer than 8 examples, labels that say the same, or what is no representation.
     """
     if not representations or not labels:
         raise InputError("a report needs at least one layer and one label")
@@ -181,7 +182,7 @@ def compare_representations(
             remarks.append(
                 f"{name} is unbalanced ({100 * share:.0f} % in one class): it explains less variance by that alone; balance the examples"
             )
-    order = torch.randperm(n, generator=generator(seed, "halves"))
+    order = _shuffled(codes, n, seed)
     fitted, tested = order[: n // 2].sort().values, order[n // 2 :].sort().values
     encoding = Encoding([each[fitted] for each in codes.values()], [each[tested] for each in codes.values()])
     if n < 20 * encoding.regressors:
@@ -261,7 +262,23 @@ def _codes(name: str, values: Tensor) -> Tensor:
         raise InputError(f"label {name!r} is constant: there is nothing that it could explain")
     if len(classes) > len(values) // 2:
         raise InputError(f"label {name!r} has {len(classes)} values on {len(values)} examples: it is no class; cut it into some")
+    rare = codes.bincount()
+    if int(rare.min()) < RAREST:
+        which = classes[int(rare.argmin())].item()
+        raise InputError(
+            f"label {name!r} has class {which} in {int(rare.min())} examples, and {RAREST} are needed: merge rare classes, or take more examples"
+        )
     return codes
+
+
+def _shuffled(codes: Mapping[str, Tensor], n: int, seed: int) -> Tensor:
+    """An order whose first half has every class of every label."""
+    attempt = 0
+    while True:
+        order = torch.randperm(n, generator=generator(seed, "halves", attempt))
+        if all(len(each[order[: n // 2]].unique()) == int(each.max()) + 1 for each in codes.values()):
+            return order
+        attempt += 1  # a class of eight is in one half alone once in a hundred times
 
 
 def _one_hot(codes: Tensor) -> Tensor:
