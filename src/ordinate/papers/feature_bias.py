@@ -51,7 +51,7 @@ def _complexity(setting: Setting) -> Comparison:
     task = _task(
         setting,
         ("easy", "hard"),
-        every=setting.pick(smoke=None, full=25),
+        every=setting.pick(smoke=None, full=50),
         interventions=True,
         title="An easy feature beside a hard one, and beside another as easy",
     )
@@ -120,7 +120,7 @@ def _images(setting: Setting) -> Comparison:
     task = _task(
         setting,
         ("color", "shape", "texture"),
-        full=1_000,
+        full=1_500,
         recipe=Recipe(steps=1, lr=3e-3),
         members=1,
         examples=setting.pick(smoke=1_000, full=8_000, gpu=64_000),
@@ -139,7 +139,7 @@ def _images(setting: Setting) -> Comparison:
 def _alone(setting: Setting) -> Comparison:
     """Networks of both features beside networks of one."""
     recipe = Recipe(steps=setting.pick(smoke=400, full=1_500, gpu=6_000), lr=0.02, optimizer="sgd", schedule="constant")
-    task = TaughtAlone(recipe, examples=setting.pick(smoke=16_000, full=64_000), members=setting.pick(smoke=1, full=3))
+    task = TaughtAlone(recipe, examples=setting.pick(smoke=16_000, full=64_000), members=setting.pick(smoke=1, full=2))
     return Comparison("taught-alone", task, [_vectors("easy and hard", [EASY, HARD])], seeds=SEEDS)
 
 
