@@ -200,7 +200,7 @@ class Curriculum:
 
     def at(self, step: int) -> tuple[int | None, int | None]:
         """(pairs, living coordinates) at a step."""
-        return self.n and self.n.at(step), self.alive and self.alive.at(step)
+        return None if self.n is None else self.n.at(step), None if self.alive is None else self.alive.at(step)
 
 
 class PromptBatches:

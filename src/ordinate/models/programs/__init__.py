@@ -1,0 +1,1 @@
+"""Programs over a table of numbers, and the transformers that run them by construction: no weight of theirs is trained."""
