@@ -2,7 +2,7 @@
 
 import typer
 
-from ordinate.cli import analyze_criticality, analyze_features
+from ordinate.cli import analyze_criticality, analyze_features, analyze_incontext
 
 __all__ = ["app"]
 
@@ -16,3 +16,4 @@ def analyses() -> None:
 
 app.command("criticality")(analyze_criticality.criticality)
 app.command("features")(analyze_features.features)
+app.command("incontext")(analyze_incontext.incontext)

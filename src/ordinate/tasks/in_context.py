@@ -6,40 +6,53 @@ Source: Akyürek et al., What learning algorithm is in-context learning? (ICLR 2
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from torch import nn
 
-from ordinate.analyze.in_context.following import Families, Following, follow, reference_families
+from ordinate.analyze.in_context.following import Families, Following, reference_families
 from ordinate.analyze.in_context.model import Askable, ModelPredictor
 from ordinate.analyze.in_context.predictors import Predictor
+from ordinate.analyze.in_context.study import fresh_prompts, study_in_context
 from ordinate.data.incontext.prompts import Curriculum, PromptBatches, Prompts, PromptSource
 from ordinate.data.incontext.sources import make_source, source_family
 from ordinate.experiment.setting import Setting
 from ordinate.experiment.task import Arm, Metric, Outcome, Run
 from ordinate.ground.errors import choose
-from ordinate.ground.seeds import generator
 from ordinate.models.registry import create_model
 from ordinate.objectives.base import create_objective
 from ordinate.tasks.training import TrainingTask, arm_recipe, make_seeded, train_arm
 from ordinate.train.fit import Batches
 from ordinate.train.recipe import Recipe
 
-__all__ = ["TASKS", "InContext"]
+__all__ = ["TASKS", "InContext", "TaughtOn"]
 
 MODEL = "transformer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaughtOn(Arm):
+    """A network that is trained on prompts of another source than those that it is measured on: the control of a probe, a shift of distribution.
+
+    Attributes:
+        source: what it is trained on; its inputs are of the same width.
+    """
+
+    source: PromptSource
 
 
 class InContext(TrainingTask):
     """Prompts of one source, learnt in context.
 
-    An arm's `make(token_width=..., max_length=..., outputs=...)` gives a network, or a sequence of `Predictor`s, the best of which is scored without training.
+    An arm's `make(token_width=..., max_length=..., outputs=...)` gives a network; that of an arm named like a family gives its members, the best of which is scored without training.
     """
 
     name = "in-context"
     title = "In-context regression"
     objectives = ("in-context",)
+    default: ClassVar[str] = "linear:d=4,n=12"
 
     def __init__(
         self,
@@ -102,7 +115,7 @@ class InContext(TrainingTask):
         Raises:
             InputError: an unknown family or argument, or a family without exact predictors.
         """
-        text = data or "linear:d=4,n=12"
+        text = data or cls.default
         source = make_source(text)
         return cls(
             source,
@@ -138,33 +151,11 @@ class InContext(TrainingTask):
 
     def test(self) -> Prompts:
         """The prompts that every arm is scored on."""
-        return cast(Prompts, self.source.sample(self.tested, generator("in-context test", self.source.d, self.source.n)))
+        return fresh_prompts(self.source, self.tested)
 
     def measure(self, predictor: Predictor, *, ask: bool) -> Following:
-        """Any predictor against the exact ones, on the test prompts.
-
-        Args:
-            predictor: what is measured.
-            ask: also ask fresh queries, for weights and linearity.
-        """
-        test = self.test()
-        found = follow(predictor, self.families, test.x, test.y)
-        if not (ask and self.asked):
-            return found
-        some = min(self.asked, self.tested)
-        source = generator("in-context queries", self.source.d, self.source.n)
-        fresh = cast(Prompts, self.source.sample(some * self.source.n, source, n=4 * self.source.d))
-        queries = fresh.x.view(some, self.source.n, 4 * self.source.d, self.source.d)
-        asked = follow(predictor, self.families, test.x[:some], test.y[:some], queries=queries)
-        # The nearest member is chosen on all prompts: only what queries tell is taken from those that were asked.
-        return Following(
-            found.d,
-            found.n,
-            found.prompts,
-            found.risk,
-            {name: type(each)(each.member, each.spd, asked.references[name].ilwd, each.risk) for name, each in found.references.items()},
-            asked.linearity,
-        )
+        """Any predictor against the exact ones, on the test prompts; `ask` asks fresh queries too, for weights and linearity."""
+        return study_in_context(predictor, self.source, self.families, prompts=self.tested, asked=self.asked if ask else 0)
 
     def score(self, model: nn.Module, device: str) -> dict[str, float]:
         """Risk, and distances to the exact predictors, on the test prompts."""
@@ -176,31 +167,44 @@ class InContext(TrainingTask):
 
     def run(self, arm: Arm, run: Run) -> Outcome:
         """Train one arm at one seed where there is anything to train, and measure it."""
-        contender = make_seeded(lambda: arm.make(**self.model_arguments()), run.seed)
-        if not isinstance(contender, nn.Module):
-            test = self.test().double()
-            best = min(contender, key=lambda each: (each(test.x, test.y) - test.y)[:, 1:].square().mean().item())
-            found = self.measure(best, ask=False)
-            return Outcome(self._numbers(found), curves=self._curves(found), notes={"predictor": best.name})
+        if isinstance(arm, TaughtOn) or arm.name not in self.families:
+            return self.train(arm, run)[1]
+        test = self.test().double()
+        members: Sequence[Predictor] = arm.make(**self.model_arguments())
+        best = min(members, key=lambda each: (each(test.x, test.y) - test.y)[:, 1:].square().mean().item())
+        found = self.measure(best, ask=False)
+        return Outcome(self._numbers(found), curves=self._curves(found), notes={"predictor": best.name})
+
+    def train(self, arm: Arm, run: Run) -> tuple[nn.Module, Outcome]:
+        """Train a network and measure it.
+
+        Returns:
+            The network, in evaluation mode, and what was found.
+
+        Raises:
+            Diverged: the loss is not finite.
+        """
+        model: nn.Module = make_seeded(lambda: arm.make(**self.model_arguments()), run.seed)
         recipe = arm_recipe(self.recipe(run.setting), arm, run)
         trained = train_arm(
-            contender,
-            create_objective(self.objectives[0], contender),
-            self.batches(run.seed, self.objectives[0]),
+            model,
+            create_objective(self.objectives[0], model),
+            PromptBatches(arm.source if isinstance(arm, TaughtOn) else self.source, self.batch_size, run.seed, self.curriculum),
             recipe,
             run,
             evaluate=lambda judged: self.score(judged, run.setting.device),
             evaluate_every=max(1, recipe.steps // self.points),
         )
-        found = self.measure(self.predictor(contender.eval(), run.setting.device), ask=True)
+        found = self.measure(self.predictor(model.eval(), run.setting.device), ask=True)
         notes: dict[str, Any] = {"nearest": found.nearest, "members": {name: each.member for name, each in found.references.items()}}
-        return Outcome(
-            self._numbers(found) | self.further(contender, found, run),
+        outcome = Outcome(
+            self._numbers(found) | self.further(model, found, run),
             curves=trained.history.curves | self._curves(found),
             parameters=trained.parameters,
             flops=trained.flops,
             notes=notes,
         )
+        return model, outcome
 
     def further(self, model: nn.Module, found: Following, run: Run) -> dict[str, float]:
         """More numbers of a trained network, beyond those of `metrics`; here of its weights and of how linear it is."""
