@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ordinate.data.incontext.linear import LinearPrompts
 from ordinate.data.planar import sample
 from ordinate.data.sorting import sorting_batch
 from ordinate.ground.errors import InputError
+from ordinate.models.in_context_transformer import InContextTransformer
 from ordinate.models.mlp import MLP
 from ordinate.models.pointer_network import PointerNetwork
 from ordinate.models.read_process_write import ReadProcessWrite
@@ -38,7 +40,13 @@ def _sets() -> tuple[nn.Module, dict[str, Tensor]]:
     return ReadProcessWrite(in_dim=1, dim=8, steps=1), sorting_batch((2, 4), 6, torch.Generator().manual_seed(0))
 
 
-KINDS = (_images, _points, _tokens, _sets)
+def _prompts() -> tuple[nn.Module, dict[str, Tensor]]:
+    source = LinearPrompts(2, 5)
+    model = InContextTransformer(source.token_width, hidden=8, layers=1, heads=2, max_length=10)
+    return model, source.sample(6, torch.Generator().manual_seed(0)).batch()
+
+
+KINDS = (_images, _points, _tokens, _sets, _prompts)
 """What objectives are tried on, in turn: a model with a batch that has all that an objective of its kind may read."""
 
 

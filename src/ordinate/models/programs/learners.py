@@ -3,7 +3,7 @@ r"""Two learning algorithms as programs: stochastic gradient descent, and ridge 
 Both carry what they have learnt from column to column and predict at every :math:`x_i` from the pairs before it.
 
 - `sgd_program`, O(d) rows and six layers an example: in the column of :math:`y_i`, :math:`w \leftarrow w - 2a\,\bigl(x_i (w \cdot x_i - y_i) + \lambda w\bigr)`, starting from 0;
-- `ridge_program`, O(d²) rows and twelve layers an example: :math:`A^{-1} \leftarrow A^{-1} - u v / (1 + v x_i)` with :math:`u = A^{-1} x_i`, :math:`v = x_i^\top A^{-1}`; :math:`b \leftarrow b + x_i y_i`; :math:`w = A^{-1} b`, starting from
+- `ridge_program`, O(d²) rows and thirteen layers an example: :math:`A^{-1} \leftarrow A^{-1} - u v / (1 + v x_i)` with :math:`u = A^{-1} x_i`, :math:`v = x_i^\top A^{-1}`; :math:`b \leftarrow b + x_i y_i`; :math:`w = A^{-1} b`, starting from
   :math:`A^{-1} = I / \lambda`.
 
 Source: Akyürek et al., What learning algorithm is in-context learning? (ICLR 2023), theorems 1 and 2 and appendices C and D. (The listing there takes lambda w off where the update adds it; this is the update.)
