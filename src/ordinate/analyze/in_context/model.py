@@ -3,7 +3,7 @@
 Source: Akyürek et al., What learning algorithm is in-context learning? (ICLR 2023), section 4.1: its weights are those that its answers to fresh queries, appended one at a time to the same prompt, imply.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,7 @@ __all__ = ["Askable", "ModelPredictor"]
 _NUMBERS_AT_ONCE = 1 << 24
 
 
+@runtime_checkable
 class Askable(Protocol):
     """A network that reads a prompt once and answers many queries about its prefixes: `ordinate.models.in_context_transformer.InContextTransformer` is one."""
 

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -81,6 +81,7 @@ def interleave(
     return pairs.flatten(1, 2)
 
 
+@runtime_checkable
 class TokenBatch(Protocol):
     """What a source of prompts gives: something with a training batch of tensors, `tokens` (B, T, width) and `target` (B, n, outputs); `target` is asked for at every second token, or at every one where there are n of them."""
 
