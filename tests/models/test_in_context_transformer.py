@@ -67,9 +67,9 @@ def test_attention_weights_are_those_that_the_attention_uses() -> None:
 def test_official_heads_are_divided_twice_and_weights_start_by_their_fan_in() -> None:
     model = tiny(norm="official", narrow_heads=True, hidden=64, heads=4)
     assert model.blocks[0].attention.query.weight.shape == (16, 64)
-    assert float(model.read_out.bias.abs().max()) <= 1 and float(model.blocks[0].expand.weight.abs().max()) <= 64**-0.5
-    assert float(model.positions.table.abs().max()) <= 12**-0.5
-    assert float(model.blocks[0].attention.out.weight.abs().max()) > 64**-0.5
+    assert float(model.read_out.bias.detach().abs().max()) <= 1 and float(model.blocks[0].expand.weight.detach().abs().max()) <= 64**-0.5
+    assert float(model.positions.table.detach().abs().max()) <= 12**-0.5
+    assert float(model.blocks[0].attention.out.weight.detach().abs().max()) > 64**-0.5
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -90,7 +90,7 @@ def test_what_it_cannot_read_is_one_line() -> None:
     model = tiny()
     with pytest.raises(InputError, match="this network has 12 positions, and the prompt has 13 tokens"):
         model(torch.zeros(1, 13, 3))
-    for bad in (torch.zeros(1, 4, 2), torch.zeros(1, 0, 3), torch.zeros(4, 3)):
+    for bad in (torch.zeros(1, 4, 2), torch.zeros(1, 0, 3)):
         with pytest.raises(InputError, match="reads tokens"):
             model.lower(bad)
     _, context = model.read(torch.zeros(1, 12, 3))

@@ -1,5 +1,4 @@
 import pytest
-import torch
 
 from ordinate.analyze.in_context.linear_references import linear_families
 from ordinate.data.incontext.linear import LinearPrompts
@@ -90,5 +89,4 @@ def test_constructions_are_held_against_their_algorithms() -> None:
         metrics = task.run(Arm("made", make), Run(0, SETTING)).metrics
         assert metrics["program error"] < 1e-10 and metrics["transformer error"] < 1e-6
         assert metrics["error at 5e-3"] < 0.3 * metrics["error at 1e-2"]
-        assert metrics["layers an example"] == layers and metrics["growth of rows"] == pytest.approx(power, abs=0.1)
-    assert torch.get_default_dtype() == torch.float32
+        assert metrics["layers an example"] == layers and power - 0.2 < metrics["growth of rows"] <= power

@@ -11,6 +11,7 @@ from ordinate.experiment.comparison import Comparison, Table
 from ordinate.experiment.paper import Paper, Part
 from ordinate.experiment.setting import Setting
 from ordinate.experiment.task import Arm
+from ordinate.models.base import Model
 from ordinate.models.programs.learners import Learner, ridge_program, sgd_program
 from ordinate.models.registry import create_model
 from ordinate.tasks.constructed_learners import ConstructedLearners
@@ -28,7 +29,7 @@ def _sizes(setting: Setting) -> tuple[int, int]:
     return setting.pick(smoke=(2, 6), full=(3, 9), gpu=(8, 40))
 
 
-def _network(layers: int, setting: Setting) -> partial[object]:
+def _network(layers: int, setting: Setting) -> partial[Model]:
     hidden = setting.pick(smoke=32, full=64, gpu=512)
     return partial(create_model, "in-context-transformer", hidden=hidden, layers=layers, heads=4)
 
@@ -42,19 +43,19 @@ def _depths(setting: Setting) -> Comparison:
         linear_families(source),
         probed=setting.pick(smoke=800, full=4_000),
         probe_steps=setting.pick(smoke=60, full=300),
-        steps=setting.pick(smoke=350, full=3_000, gpu=100_000),
+        steps=setting.pick(smoke=300, full=3_000, gpu=100_000),
         lr=setting.pick(smoke=3e-3, full=2e-3, gpu=1e-4),
         tested=setting.pick(smoke=300, full=1_000),
         places=range(1, 2 * d + 1),
     )
     deep = _network(setting.pick(smoke=3, full=4, gpu=16), setting)
-    arms = [Arm("deep", deep), Arm("one layer", _network(1, setting), role="ablation")]
+    arms = [Arm("deep", deep)]
     if setting.scale != "smoke":
-        middle = Arm("two layers", _network(2, setting), role="ablation")
+        shallow = [Arm(name, _network(layers, setting), role="ablation") for name, layers in (("two layers", 2), ("one layer", 1))]
         control = TaughtOn(
             "control", deep, role="ablation", note="trained where all weights are 1", source=LinearPrompts(d, n, fixed=(1.0,) * d)
         )
-        arms += [middle, control]
+        arms += [*shallow, control]
     return Comparison("depths", task, [*arms, *map(task.arm, ("GD", "k-NN", "zero"))], seeds=setting.pick(smoke=1, full=None))
 
 
@@ -66,7 +67,7 @@ def _noisy(setting: Setting) -> Comparison:
         return InContext(
             source,
             linear_families(source),
-            steps=setting.pick(smoke=250, full=2_000, gpu=100_000),
+            steps=setting.pick(smoke=120, full=2_000, gpu=100_000),
             lr=setting.pick(smoke=3e-3, full=2e-3, gpu=1e-4),
             hidden=setting.pick(smoke=32, full=64, gpu=512),
             layers=setting.pick(smoke=2, full=3, gpu=16),
@@ -280,6 +281,7 @@ import torch
 from ordinate.analyze.in_context.predictors import Ridge
 from ordinate.data.incontext.linear import LinearPrompts
 from ordinate.models.programs.compiler import compile_program
+from ordinate.models.base import Model
 from ordinate.models.programs.learners import ridge_program
 
 prompts = LinearPrompts(d=3, n=6, noise=0.5).sample(8, torch.Generator().manual_seed(0))

@@ -29,7 +29,7 @@ class ConstructedLearners(Task):
         Metric("error at 1e-2", higher_is_better=False, meaning="of a transformer whose products are scaled by 1e-2"),
         Metric("error at 5e-3", higher_is_better=False, meaning="of one whose products are scaled by 5e-3"),
         Metric("layers an example", higher_is_better=False, meaning="that each further example takes"),
-        Metric("growth of rows", higher_is_better=False, meaning="exponent in d between the two largest sizes"),
+        Metric("growth of rows", higher_is_better=False, meaning="exponent in d from 8 to 16"),
     )
 
     def __init__(self, sizes: Sequence[tuple[int, int]], *, prompts: int = 32) -> None:
@@ -51,7 +51,7 @@ class ConstructedLearners(Task):
             layers.append(_miss(learner.predict(tokens, compile_program(learner.program)), wanted))
         coarse = {eps: _miss(learner.predict(tokens, compile_program(learner.program, eps=eps)), wanted) for eps in (1e-2, 5e-3)}
         d, n = self.sizes[-1]
-        rows = [arm.make(d=size, n=2)[0].program.rows for size in (64, 128)]
+        rows = [arm.make(d=size, n=2)[0].program.rows for size in (8, 16)]
         lengths = [len(arm.make(d=d, n=count)[0].program.instructions) for count in (n, n + 1)]
         metrics = {
             "program error": max(exact),

@@ -5,7 +5,7 @@ from ordinate.analyze.in_context.position_probe import PositionProbe, fit_probe
 from ordinate.analyze.in_context.regression_targets import moment_vector, prefix_weights
 from ordinate.ground.errors import InputError
 
-SETTINGS = {"steps": 300, "batch_size": 128, "lr": 1e-2}
+SETTINGS = {"steps": 400, "batch_size": 128, "lr": 2e-2}
 
 
 def test_a_probe_finds_the_token_at_which_a_target_is_written() -> None:
@@ -45,8 +45,6 @@ def test_a_probe_that_cannot_be_is_one_line() -> None:
         PositionProbe(3, 4, 0)
     with pytest.raises(InputError, match="reads 2 tokens, not 3"):
         PositionProbe(2, 4, 1)(states)
-    with pytest.raises(InputError, match="target for each"):
-        fit_probe(states, torch.randn(9, 1))
     with pytest.raises(InputError, match="two rows on either side"):
         fit_probe(states, torch.randn(10, 1), held_out=0.05)
     with pytest.raises(InputError, match="nothing to read off"):

@@ -152,7 +152,6 @@ def test_nothing_beats_bayes_on_its_own_prompts() -> None:
         (lambda: GradientDescent(0.1, 0), "at least 1 step"),
         (lambda: OnePass(0.1, -1.0), "penalty of 0 or more"),
         (lambda: OnePass(0.1, clip=0.0), "clip must be positive"),
-        (lambda: Ridge(1.0)(torch.zeros(2, 3, 4), torch.zeros(2, 4)), "prompts are inputs"),
         (lambda: Zero()(torch.zeros(2, 0, 4), torch.zeros(2, 0)), "at least one pair"),
     ],
 )
