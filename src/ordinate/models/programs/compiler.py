@@ -21,6 +21,7 @@ Source: Akyürek et al., What learning algorithm is in-context learning? (ICLR 2
 """
 
 import math
+from collections.abc import Callable
 from functools import singledispatch
 
 import torch
@@ -34,7 +35,7 @@ from ordinate.models.programs.program import Affine, Divide, Instruction, Move, 
 __all__ = ["CURVATURES", "ConstructedTransformer", "DecoderLayer", "compile_program"]
 
 CURVATURES = {"gelu": math.sqrt(2 / math.pi), "silu": 0.5, "softplus": 0.25}
-_ACTIVATIONS = {"gelu": F.gelu, "silu": F.silu, "softplus": F.softplus}
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "silu": F.silu, "softplus": F.softplus}
 _HARD = 2e3  # exp(-2000) is 0 in double precision
 _SILENT = 100.0  # an activation at minus this is 0 beside a product's 1 / eps²
 
