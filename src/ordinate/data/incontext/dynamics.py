@@ -59,9 +59,7 @@ class Trajectories:
 class DynamicsPrompts(PromptSource):
     """Draws trajectories. `n` counts the states that are followed by one to predict."""
 
-    def __init__(
-        self, phi: Callable[[Tensor], Tensor], d: int, k: int = 2, n: int = 40, *, noise: float = 0.1, tau: float = 1.0
-    ) -> None:
+    def __init__(self, phi: Callable[[Tensor], Tensor], d: int, k: int = 2, n: int = 40, *, noise: float = 0.1, tau: float = 1.0) -> None:
         """
         Args:
             phi: the representation of a window, (..., k d) -> (..., D).
