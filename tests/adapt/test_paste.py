@@ -32,7 +32,7 @@ def test_only_the_embedding_is_trained_and_the_network_is_left_alone(embedding: 
         loss = InContextRegression()(pasted, batch)
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < losses[0]
     assert all(torch.equal(value, upper[name]) for name, value in pasted.upper.state_dict().items())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

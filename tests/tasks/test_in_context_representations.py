@@ -55,7 +55,14 @@ def test_every_arm_has_every_metric_and_runs_are_repeatable(task: Representation
 def test_a_trained_network_is_probed_and_pasted() -> None:
     found = representations().run(representations().arm("transformer"), Run(0, SETTING))
     pasted = [f"pasted, {kind}" for kind in ("linear", "linear_copy", "one_layer")]
-    assert {*pasted, "pasted on untrained", "one layer alone", "ridge on z", "break point", "answer at x, trend"} <= found.metrics.keys()
+    assert {
+        *pasted,
+        "pasted on untrained, linear_copy",
+        "one layer alone",
+        "ridge on z",
+        "break point",
+        "answer at x, trend",
+    } <= found.metrics.keys()
     assert 1 <= found.notes["pasted from block"] <= 1 and found.notes["chance"] == pytest.approx(1.01)
     assert len(found.curves["Phi(x) at y, error over layers"]) == 3
     assert len(found.notes["Phi(x) at x by position"]) == 3 and len(found.notes["Phi(x) at x by position"][0]) == 6
@@ -90,12 +97,18 @@ def test_other_networks_are_trained_and_scored_without_a_look() -> None:
         def forward(self, tokens: torch.Tensor) -> torch.Tensor:
             return self.line(tokens)
 
+        def read(self, tokens: torch.Tensor) -> None:
+            raise NotImplementedError
+
+        def ask(self, context: None, queries: torch.Tensor, lengths: list[int]) -> None:
+            raise NotImplementedError
+
     found = representations().run(Arm("line", Mean), Run(0, SETTING))
     assert "break point" not in found.metrics and math.isfinite(found.metrics["risk"])
 
 
 def test_small_helpers() -> None:
-    assert appearance([1.0, 0.9, 0.4, 0.2, 0.3]) == 2 and appearance([1.0]) == 0
+    assert appearance([1.0, 0.9, 0.4, 0.2, 0.3]) == 2 and appearance([1.0]) == 0 and appearance([1.0, 0.9, 0.4, 0.22, 0.2], 0.9) == 3
     assert trend([3.0, 2.0, 1.0]) == pytest.approx(-1) and trend([1.0, 1.0]) == 0
     shifted = before(torch.arange(6.0).view(1, 3, 2))
     assert shifted[0, 0].isnan().all() and shifted[0, 1:].tolist() == [[0, 1], [2, 3]]

@@ -1,7 +1,7 @@
 r"""Trajectories of a nonlinear system, predicted in context; then what of the past stands in the states of each layer.
 
 The references are online ridge regressions of all coordinates: on :math:`\Phi(\bar x_i)`, which is the Bayes predictor, and on :math:`\bar x_i` itself, with the best of several penalties. Probes look at token i for states and representations of one
-and two steps earlier.
+and two steps earlier. States of one trajectory have a mean in common, so that each tells much about the others; what is read beyond the present is therefore given too: the share of what the embedding, which knows the present state alone, leaves open.
 
 Source: Guo et al., How Do Transformers Learn In-Context Beyond Simple Functions? (ICLR 2024), sections 4.2 and 6.
 """
@@ -188,12 +188,15 @@ class DynamicsLearning(TrainingTask):
             for network in (model, fresh_like(model, derive(run.seed, "untrained")).to(device))
         ]
         seen.add_probes(tables[0], dict.fromkeys(targets, "state"))
-        trained, fresh = ({name: min(table.curve("state", name)) for name in targets} for table in tables)
-        seen.metrics |= {f"error of {name}": error for name, error in trained.items()}
-        seen.metrics |= {f"R2 of {name}, lag 1 minus lag 2": trained[f"{name}, lag 2"] - trained[f"{name}, lag 1"] for name in ("x", "Phi")}
-        seen.metrics |= {
-            f"R2 of {name}, lag 1 minus lag 2, untrained": fresh[f"{name}, lag 2"] - fresh[f"{name}, lag 1"] for name in ("x", "Phi")
-        }
+        curves, controls = ({name: table.curve("state", name) for name in targets} for table in tables)
+        seen.metrics |= {f"error of {name}": min(errors) for name, errors in curves.items()}
+        for name in ("x", "Phi"):
+            one, two = f"{name}, lag 1", f"{name}, lag 2"
+            seen.metrics |= {
+                f"R2 of {one} minus lag 2": min(curves[two]) - min(curves[one]),
+                f"R2 of {one} minus lag 2, untrained": min(controls[two]) - min(controls[one]),
+                f"R2 of {one} minus lag 2, beyond the present": _kept(curves[two]) - _kept(curves[one]),
+            }
         seen.notes["probe errors"] = {f"{row['target']}, {row['layer']}": row["error"] for row in tables[0].rows()}
         return seen
 
@@ -208,6 +211,11 @@ class DynamicsLearning(TrainingTask):
             return values
 
         return [Target(partial(lagged, lag=lag), first=lag) for lag in range(3)]
+
+
+def _kept(errors: list[float]) -> float:
+    """The least error over the first, that of the embedding, which knows the present state alone."""
+    return min(errors) / errors[0]
 
 
 def _errors(said: Tensor, test: Trajectories) -> Tensor:

@@ -8,7 +8,7 @@ Source: Guo et al., How Do Transformers Learn In-Context Beyond Simple Functions
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from scipy.stats import spearmanr
@@ -23,7 +23,18 @@ from ordinate.models.in_context_transformer import InContextTransformer
 from ordinate.tasks.in_context import InContext
 from ordinate.tasks.training import make_seeded
 
-__all__ = ["PAIRS", "LookedInto", "Seen", "appearance", "fresh_like", "layer_names", "probe_prompts", "read_numbers", "trend"]
+__all__ = [
+    "PAIRS",
+    "LookedInto",
+    "Seen",
+    "appearance",
+    "fresh_like",
+    "layer_names",
+    "over_layers",
+    "probe_prompts",
+    "read_numbers",
+    "trend",
+]
 
 PAIRS = {"x": slice(0, None, 2), "y": slice(1, None, 2)}
 _AT_ONCE = 256
@@ -71,10 +82,15 @@ def trend(errors: list[float]) -> float:
     return float(spearmanr(range(len(errors)), errors).statistic) if len(set(errors)) > 1 else 0.0
 
 
-def appearance(errors: list[float]) -> int:
-    """The first layer at which an error has fallen half way from where it begins to its least."""
-    half = (errors[0] + min(errors)) / 2
-    return next(layer for layer, error in enumerate(errors) if error <= half)
+def appearance(errors: list[float], share: float = 0.5) -> int:
+    """The first layer at which an error has done that share of its fall from where it begins to its least."""
+    bound = errors[0] - share * (errors[0] - min(errors))
+    return next(layer for layer, error in enumerate(errors) if error <= max(bound, min(errors)))
+
+
+def over_layers(errors: list[float]) -> list[tuple[float, float]]:
+    """Errors as a curve; layer 0 is the embedding."""
+    return [(float(layer), error) for layer, error in enumerate(errors)]
 
 
 @dataclass
@@ -88,7 +104,7 @@ class Seen:
     def add_probes(self, table: ProbeTable, kinds: Mapping[str, str]) -> None:
         """Curves of errors over the layers: `kinds` maps targets to the kind of token that they are looked for at."""
         for target, token in kinds.items():
-            self.curves[f"{target} at {token}, error over layers"] = list(enumerate(table.curve(token, target)))
+            self.curves[f"{target} at {token}, error over layers"] = over_layers(table.curve(token, target))
 
 
 class LookedInto(InContext):
@@ -114,7 +130,7 @@ class LookedInto(InContext):
         return replace(
             outcome,
             metrics=outcome.metrics | seen.metrics,
-            curves=outcome.curves | cast(dict[str, list[tuple[float, float]]], seen.curves),
+            curves=outcome.curves | seen.curves,
             notes=outcome.notes | seen.notes,
         )
 

@@ -1,7 +1,7 @@
 r"""Labels that are linear in a fixed representation, learnt in context; then where in the network the representation is computed, and whether the layers above it learn in context by themselves.
 
 Probes (`ordinate.analyze.layer_probes`) look for :math:`x_i`, :math:`\Phi(x_i)`, the layers of :math:`\Phi`, the example before and the answer of the Bayes predictor in the states of all layers, at x tokens and at y tokens. The layer at which
-:math:`\Phi(x_i)` is read best at x tokens is the break point. The blocks above it are then frozen and pasted (`ordinate.adapt.paste`) on embeddings that are trained for linear regression on the unit sphere, with these controls: the same paste
+:math:`\Phi(x_i)` is read about as well as anywhere at x tokens is the break point: the first whose error lies within a tenth of its whole fall above the least. The blocks above it are then frozen and pasted (`ordinate.adapt.paste`) on embeddings that are trained for linear regression on the unit sphere, with these controls: the same paste
 on an untrained network, and the embedding of one layer alone.
 
 Source: Guo et al., How Do Transformers Learn In-Context Beyond Simple Functions? (ICLR 2024), sections 5 and 6.
@@ -27,7 +27,7 @@ from ordinate.ground.seeds import derive, generator
 from ordinate.models.in_context_transformer import InContextTransformer
 from ordinate.nn.fixed_representation import FixedRepresentation
 from ordinate.objectives.in_context import InContextRegression
-from ordinate.tasks.in_context_looked_into import LookedInto, Seen, appearance, fresh_like, probe_prompts, read_numbers, trend
+from ordinate.tasks.in_context_looked_into import LookedInto, Seen, appearance, fresh_like, over_layers, probe_prompts, read_numbers, trend
 from ordinate.tasks.training import make_seeded
 from ordinate.train.fit import fit
 from ordinate.train.recipe import Recipe
@@ -139,17 +139,18 @@ class RepresentationLearning(LookedInto):
         control = probe_prompts(fresh, self.source, targets, self.probed, run.seed, run.setting.device)
         seen.add_probes(table, dict.fromkeys(targets, "x"))
         seen.add_probes(table, {"Phi(x)": "y", "x": "y"})
-        seen.curves["Phi(x) at x of an untrained network, error over layers"] = list(enumerate(control.curve("x", "Phi(x)")))
+        seen.curves["Phi(x) at x of an untrained network, error over layers"] = over_layers(control.curve("x", "Phi(x)"))
         here, there, answer = table.curve("x", "Phi(x)"), table.curve("y", "Phi(x)"), table.curve("x", "answer")
         untrained = control.curve("x", "Phi(x)")
-        point = table.best("x", "Phi(x)")
+        point = appearance(here, 0.9)
         seen.metrics |= {
             "Phi(x) at x, least": min(here),
             "Phi(x) at x, dip": min(here) / here[0],
             "Phi(x) at x, dip untrained": min(untrained) / untrained[0],
             "Phi(x) at x, rise": here[-1] - min(here),
+            "best layer": float(table.best("x", "Phi(x)")),
+            "layers above the best": float(len(here) - 1 - table.best("x", "Phi(x)")),
             "break point": float(point),
-            "layers above the break point": float(len(here) - 1 - point),
             "Phi(x) at y, least": min(there),
             "copied after": float(appearance(there) - appearance(here)),
             "answer at x, top": answer[-1],
@@ -182,13 +183,15 @@ class RepresentationLearning(LookedInto):
         source = SpherePrompts(self.phi.D, self.source.n, noise=self.noise)
         width = source.token_width
         contenders: dict[str, Any] = {f"pasted, {kind}": lambda kind=kind: paste(model, start, width, kind) for kind in self.pastes}
-        contenders["pasted on untrained"] = lambda: paste(fresh, start, width, "linear_copy")
+        contenders |= {
+            f"pasted on untrained, {kind}": lambda kind=kind: paste(fresh, start, width, kind) for kind in self.pastes if kind != "linear"
+        }
         contenders["one layer alone"] = lambda: one_layer_alone(model, width)
         test = source.sample(self.tested, generator("paste test"))
         place = 2 * self.phi.D
         for name, make in contenders.items():
             network = make_seeded(make, derive(run.seed, name))
-            recipe = Recipe(steps=self.paste_steps, lr=3e-3, betas=(0.9, 0.98), warmup=self.paste_steps // 10, clip=1.0)
+            recipe = Recipe(steps=self.paste_steps, lr=1e-2, betas=(0.9, 0.98), warmup=self.paste_steps // 10, clip=1.0)
             fit(
                 network,
                 InContextRegression(),
