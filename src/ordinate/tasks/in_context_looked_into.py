@@ -14,6 +14,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import nn
 
+from ordinate.analyze.in_context.following import Families
 from ordinate.analyze.layer_probes import ProbeTable, Target, probe_layers
 from ordinate.data.incontext.prompts import PromptSource, TokenBatch
 from ordinate.experiment.task import Arm, Outcome, Run
@@ -108,31 +109,52 @@ class Seen:
 
 
 class LookedInto(InContext):
-    """In-context regression, and a look into what was trained."""
+    """In-context regression, and a look into what was trained.
+
+    Attributes:
+        predictors: exact predictors that are arms by name. Those of `families`, to which distances are measured at every evaluation, are among them.
+    """
+
+    predictors: Families
 
     @abstractmethod
     def look(self, model: InContextTransformer, run: Run) -> Seen:
         """What is to be found in a trained network, in evaluation mode."""
 
+    def arm(self, name: str) -> Arm:
+        """``"transformer"``, or one of the exact predictors.
+
+        Raises:
+            InputError: another name.
+        """
+        if name in self.predictors:
+            return Arm(name, lambda **_: self.predictors[name], role="baseline")
+        return super().arm(name)
+
     def run(self, arm: Arm, run: Run) -> Outcome:
-        """Train and score, or score, as `InContext` does; then look into what was trained."""
-        made: list[Any] = []
+        """Train one arm at one seed and look into it, or score the best of an algorithm's members."""
+        if arm.name not in self.predictors:
+            return self.train(arm, run)[1]
+        test = self.test().double()
+        answers = {predictor: predictor(test.x, test.y) for predictor in self.predictors[arm.name]}
+        best = min(answers, key=lambda predictor: (answers[predictor] - test.y)[:, 1:].square().mean().item())
+        found = self.measure(best, ask=False)
+        return Outcome(self._numbers(found), curves=self._curves(found), notes={"predictor": best.name})
 
-        def make(**arguments: Any) -> Any:
-            made.append(arm.make(**arguments))
-            return made[-1]
-
-        outcome = super().run(replace(arm, make=make), run)
-        if not isinstance(made[-1], InContextTransformer):
-            return outcome
+    def train(self, arm: Arm, run: Run) -> tuple[nn.Module, Outcome]:
+        """As :meth:`InContext.train`, with what was found by looking."""
+        model, outcome = super().train(arm, run)
+        if not isinstance(model, InContextTransformer):
+            return model, outcome
         with torch.random.fork_rng([]):
-            seen = self.look(made[-1].eval(), run)
-        return replace(
+            seen = self.look(model, run)
+        merged = replace(
             outcome,
             metrics=outcome.metrics | seen.metrics,
             curves=outcome.curves | seen.curves,
             notes=outcome.notes | seen.notes,
         )
+        return model, merged
 
 
 def read_numbers(task: str, data: str | None, **known: float) -> dict[str, float]:

@@ -104,8 +104,6 @@ class MixtureLearning(LookedInto):
         """``"transformer"``, ``"oracle"``, or one of the families of exact predictors."""
         if name == ORACLE:
             return Arm(name, lambda **_: [], role="baseline", note="is told each prompt's representation")
-        if name in self.predictors:
-            return Arm(name, lambda **_: self.predictors[name], role="baseline")
         return super().arm(name)
 
     def run(self, arm: Arm, run: Run) -> Outcome:

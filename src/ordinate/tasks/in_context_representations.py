@@ -21,7 +21,7 @@ from ordinate.data.incontext.prompts import PromptBatches, Prompts
 from ordinate.data.incontext.representations import RepresentationPrompts
 from ordinate.data.incontext.sphere import SpherePrompts
 from ordinate.experiment.setting import Setting
-from ordinate.experiment.task import Arm, Run
+from ordinate.experiment.task import Run
 from ordinate.ground.errors import InputError
 from ordinate.ground.seeds import derive, generator
 from ordinate.models.in_context_transformer import InContextTransformer
@@ -121,12 +121,6 @@ class RepresentationLearning(LookedInto):
             steps=setting.pick(smoke=300, full=3_000, gpu=60_000),
             paste_steps=setting.pick(smoke=100, full=500, gpu=5_000),
         )
-
-    def arm(self, name: str) -> Arm:
-        """``"transformer"``, or one of the families of exact predictors."""
-        if name in self.predictors:
-            return Arm(name, lambda **_: self.predictors[name], role="baseline")
-        return super().arm(name)
 
     def look(self, model: InContextTransformer, run: Run) -> Seen:
         """Probes of the network and of an untrained one, then pastes."""
