@@ -18,10 +18,10 @@ from ordinate.analyze.in_context.following import Families
 from ordinate.analyze.layer_probes import ProbeTable, Target, probe_layers
 from ordinate.data.incontext.prompts import PromptSource, TokenBatch
 from ordinate.experiment.task import Arm, Outcome, Run
-from ordinate.ground.errors import InputError
+from ordinate.ground.errors import InputError, choose
 from ordinate.ground.seeds import generator
 from ordinate.models.in_context_transformer import InContextTransformer
-from ordinate.tasks.in_context import InContext
+from ordinate.tasks.in_context import MODEL, InContext
 from ordinate.tasks.training import make_seeded
 
 __all__ = [
@@ -127,9 +127,9 @@ class LookedInto(InContext):
         Raises:
             InputError: another name.
         """
-        if name in self.predictors:
-            return Arm(name, lambda **_: self.predictors[name], role="baseline")
-        return super().arm(name)
+        if choose("arm", name, [MODEL, *self.predictors]) == MODEL:
+            return super().arm(name)
+        return Arm(name, lambda **_: self.predictors[name], role="baseline")
 
     def run(self, arm: Arm, run: Run) -> Outcome:
         """Train one arm at one seed and look into it, or score the best of an algorithm's members."""
