@@ -34,11 +34,11 @@ def _states(model: InContextTransformer, names: Sequence[str], prompts: Prompts)
     return collect(model, names, [prompts.batch()["tokens"]])
 
 
-def _ridge_error(h: Tensor, v: Tensor, fresh: Tensor, truth: Tensor, alpha: float) -> float:
+def _ridge_error(h: Tensor, v: Tensor, fresh: Tensor, truth: Tensor) -> float:
     mean, scale, middle = h.mean(dim=0), h.std(dim=0, unbiased=False), v.mean(dim=0)
     scale = torch.where(scale > 1e-12, scale, 1.0)
     z = (h - mean) / scale
-    weight = torch.linalg.solve(z.mT @ z / len(z) + alpha * torch.eye(z.shape[1], dtype=z.dtype), z.mT @ (v - middle) / len(z))
+    weight = torch.linalg.solve(z.mT @ z / len(z) + ALPHA * torch.eye(z.shape[1], dtype=z.dtype), z.mT @ (v - middle) / len(z))
     left = (fresh - mean) / scale @ weight + middle - truth
     return float(left.square().sum() / (truth - truth.mean(dim=0)).square().sum())
 
@@ -48,16 +48,15 @@ def probes_one_by_one(
 ) -> dict[tuple[str, str, str, int | None], float]:
     """The peer of `probe_layers`: errors by layer, token, target and position, None for all positions together."""
     fitted, tested = _states(model, names, train), _states(model, names, test)
-    found = {}
+    found: dict[tuple[str, str, str, int | None], float] = {}
     for name in names:
         for token, span in TOKENS.items():
             h, fresh = fitted[name][:, span].double(), tested[name][:, span].double()
             for target, of in targets.items():
                 v, truth = (of(prompts)[:, : h.shape[1]].double() for prompts in (train, test))
-                parts = [part.flatten(0, 1) for part in (h, v, fresh, truth)]
-                found[name, token, target, None] = _ridge_error(*parts, ALPHA)
+                found[name, token, target, None] = _ridge_error(h.flatten(0, 1), v.flatten(0, 1), fresh.flatten(0, 1), truth.flatten(0, 1))
                 for place in range(h.shape[1]):
-                    found[name, token, target, place] = _ridge_error(*(part[:, place] for part in (h, v, fresh, truth)), ALPHA)
+                    found[name, token, target, place] = _ridge_error(h[:, place], v[:, place], fresh[:, place], truth[:, place])
     return found
 
 
@@ -85,7 +84,7 @@ def probes_by_adam(
                     optimizer.zero_grad()
                     loss.backward()
                     optimizer.step()
-                found[name, token, target] = float(loss)
+                found[name, token, target] = loss.item()
     return found
 
 

@@ -7,6 +7,7 @@ Source: Guo et al., How Do Transformers Learn In-Context Beyond Simple Functions
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 from torch import Tensor
@@ -149,9 +150,12 @@ class MixtureLearning(LookedInto):
         def answer(prompts: Prompts, k: int) -> Tensor:
             return OnRepresentation(Bayes(self.mixture.noise**2), self.phis[k])(prompts.x, prompts.y)[..., None]
 
-        targets = {f"Phi {k}": Target(lambda prompts, phi=phi: cast(Tensor, phi(prompts.x))) for k, phi in enumerate(self.phis)}
+        def represented(prompts: Prompts, k: int) -> Tensor:
+            return cast(Tensor, self.phis[k](prompts.x))
+
+        targets = {f"Phi {k}": Target(partial(represented, k=k)) for k in range(len(self.phis))}
         for k in range(len(self.phis)):
-            targets[f"wrong answer {k}" if k else "right answer"] = Target(lambda prompts, k=k: answer(prompts, k), first=1)
+            targets[f"wrong answer {k}" if k else "right answer"] = Target(partial(answer, k=k), first=1)
         return targets
 
 

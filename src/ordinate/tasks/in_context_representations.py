@@ -7,8 +7,8 @@ on an untrained network, and the embedding of one layer alone.
 Source: Guo et al., How Do Transformers Learn In-Context Beyond Simple Functions? (ICLR 2024), sections 5 and 6.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -161,6 +161,9 @@ class RepresentationLearning(LookedInto):
         def answer(prompts: Prompts) -> Tensor:
             return OnRepresentation(Bayes(self.noise**2), self.phi)(prompts.x, prompts.y)[..., None]
 
+        def inside(prompts: Prompts, layer: int) -> Tensor:
+            return self.phi.layers(prompts.x)[layer]
+
         # The first answer is 0, whatever the prompt.
         targets = {
             "x": Target(lambda prompts: prompts.x),
@@ -170,17 +173,18 @@ class RepresentationLearning(LookedInto):
             "Phi(x) before": Target(lambda prompts: before(self.phi(prompts.x)), first=1),
         }
         for layer in range(len(self.phi.matrices) - 1):
-            targets[f"layer {layer + 1} of Phi"] = Target(lambda prompts, layer=layer: self.phi.layers(prompts.x)[layer])
+            targets[f"layer {layer + 1} of Phi"] = Target(partial(inside, layer=layer))
         return targets
 
     def _paste(self, seen: Seen, model: InContextTransformer, fresh: InContextTransformer, start: int, run: Run) -> None:
         source = SpherePrompts(self.phi.D, self.source.n, noise=self.noise)
         width = source.token_width
-        contenders: dict[str, Any] = {f"pasted, {kind}": lambda kind=kind: paste(model, start, width, kind) for kind in self.pastes}
-        contenders |= {
-            f"pasted on untrained, {kind}": lambda kind=kind: paste(fresh, start, width, kind) for kind in self.pastes if kind != "linear"
-        }
-        contenders["one layer alone"] = lambda: one_layer_alone(model, width)
+        contenders: dict[str, Callable[[], nn.Module]] = {}
+        for kind in self.pastes:
+            contenders[f"pasted, {kind}"] = partial(paste, model, start, width, kind)
+            if kind != "linear":
+                contenders[f"pasted on untrained, {kind}"] = partial(paste, fresh, start, width, kind)
+        contenders["one layer alone"] = partial(one_layer_alone, model, width)
         test = source.sample(self.tested, generator("paste test"))
         place = 2 * self.phi.D
         for name, make in contenders.items():
