@@ -35,7 +35,7 @@ ROOMS = {
     "train": "Training",
     "data": "Data",
     "data.controlled": "Data with known features",
-    "data.incontext": "In-context prompts",
+    "data.in_context": "In-context prompts",
     "nn": "Parts",
     "nn.mixers": "Token mixers",
     "models": "Models",

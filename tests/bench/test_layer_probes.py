@@ -5,7 +5,7 @@ from ordinate.analyze.in_context.gaussian import BayesMixture
 from ordinate.analyze.layer_probes import Target, probe_layers
 from ordinate.bench.base import get_bench
 from ordinate.bench.layer_probes import ALPHA, TOKENS, evidence_by_prefixes, probes_one_by_one
-from ordinate.data.incontext.representations import RepresentationPrompts
+from ordinate.data.in_context.representations import RepresentationPrompts
 from ordinate.models.in_context_transformer import InContextTransformer
 from ordinate.nn.fixed_representation import FixedRepresentation
 

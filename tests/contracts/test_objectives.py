@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ordinate.data.incontext.linear import LinearPrompts
+from ordinate.data.in_context.linear import LinearPrompts
 from ordinate.data.planar import sample
 from ordinate.data.sorting import sorting_batch
 from ordinate.ground.errors import InputError

@@ -3,7 +3,7 @@ from pathlib import Path
 from ordinate.analyze.in_context.linear_references import linear_families
 from ordinate.analyze.in_context.predictors import LeastSquares
 from ordinate.analyze.in_context.study import study_in_context
-from ordinate.data.incontext.linear import LinearPrompts
+from ordinate.data.in_context.linear import LinearPrompts
 from ordinate.report.in_context import save_in_context_figure
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from ordinate.analyze.in_context.linear_references import linear_families
-from ordinate.data.incontext.linear import LinearPrompts
+from ordinate.data.in_context.linear import LinearPrompts
 from ordinate.experiment.setting import Setting
 from ordinate.experiment.task import Arm, Run
 from ordinate.ground.errors import InputError

@@ -5,7 +5,7 @@ import torch
 
 from ordinate.analyze.in_context.predictors import Bayes
 from ordinate.analyze.in_context.representations import OnRepresentation
-from ordinate.data.incontext.dynamics import DynamicsPrompts
+from ordinate.data.in_context.dynamics import DynamicsPrompts
 from ordinate.experiment.comparison import Comparison
 from ordinate.experiment.setting import Setting
 from ordinate.experiment.task import Arm, Run

@@ -16,8 +16,8 @@ from torch import Tensor
 from ordinate.analyze.in_context.model import ModelPredictor
 from ordinate.analyze.in_context.predictors import LeastSquares, Neighbours, Ridge
 from ordinate.bench.base import Bench, BenchResult, Timing
-from ordinate.data.incontext.linear import LinearPrompts
-from ordinate.data.incontext.prompts import interleave, query_tokens
+from ordinate.data.in_context.linear import LinearPrompts
+from ordinate.data.in_context.prompts import interleave, query_tokens
 from ordinate.experiment.measure import measure_time
 from ordinate.models.in_context_transformer import InContextTransformer
 

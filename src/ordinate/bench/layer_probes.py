@@ -15,8 +15,8 @@ from ordinate.analyze.capture import collect
 from ordinate.analyze.in_context.gaussian import BayesMixture, Representation
 from ordinate.analyze.layer_probes import Target, probe_layers
 from ordinate.bench.base import Bench, BenchResult, Timing
-from ordinate.data.incontext.prompts import Prompts
-from ordinate.data.incontext.representations import RepresentationPrompts
+from ordinate.data.in_context.prompts import Prompts
+from ordinate.data.in_context.representations import RepresentationPrompts
 from ordinate.experiment.measure import fit_exponent, measure_time
 from ordinate.models.in_context_transformer import InContextTransformer
 from ordinate.nn.fixed_representation import FixedRepresentation

@@ -34,7 +34,7 @@ def incontext(
     from ordinate.analyze.in_context.model import Askable, ModelPredictor
     from ordinate.analyze.in_context.study import study_in_context
     from ordinate.cli.console import print_json, say, show
-    from ordinate.data.incontext.sources import make_source, source_family
+    from ordinate.data.in_context.sources import make_source, source_family
     from ordinate.experiment.setting import Setting
     from ordinate.ground.errors import InputError
     from ordinate.ground.files import write_json

@@ -5,7 +5,7 @@ from functools import partial
 
 from ordinate.analyze.in_context.linear_references import linear_families
 from ordinate.analyze.in_context.predictors import LinearPredictor, OnePass, Ridge
-from ordinate.data.incontext.linear import LinearPrompts
+from ordinate.data.in_context.linear import LinearPrompts
 from ordinate.experiment.claim import Bar, Claim, exact, gain, level, ratio
 from ordinate.experiment.comparison import Comparison, Table
 from ordinate.experiment.paper import Paper, Part
@@ -190,8 +190,8 @@ PAPER = Paper(
         "descent or a Sherman-Morrison update; trained ones are measured against least squares, ridge regression, gradient descent, nearest neighbours and the Bayes estimator; and probes look for what is computed on the way."
     ),
     provides=(
-        Part("in-context linear prompts", "ordinate.data.incontext.linear:LinearPrompts"),
-        Part("training batches with a curriculum", "ordinate.data.incontext.prompts:PromptBatches"),
+        Part("in-context linear prompts", "ordinate.data.in_context.linear:LinearPrompts"),
+        Part("training batches with a curriculum", "ordinate.data.in_context.prompts:PromptBatches"),
         Part(
             "the transformer that reads vectors, also as in the official code",
             "ordinate.models.in_context_transformer:InContextTransformer",
@@ -279,7 +279,7 @@ PAPER = Paper(
     snippet="""
 import torch
 from ordinate.analyze.in_context.predictors import Ridge
-from ordinate.data.incontext.linear import LinearPrompts
+from ordinate.data.in_context.linear import LinearPrompts
 from ordinate.models.programs.compiler import compile_program
 from ordinate.models.base import Model
 from ordinate.models.programs.learners import ridge_program

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ordinate.data.incontext.dynamics import DynamicsPrompts
+from ordinate.data.in_context.dynamics import DynamicsPrompts
 from ordinate.experiment.claim import Bar, Claim, gain, level, ratio
 from ordinate.experiment.comparison import Comparison, Table
 from ordinate.experiment.paper import Paper, Part
@@ -154,9 +154,9 @@ PAPER = Paper(
     ),
     provides=(
         Part("fixed representation", "ordinate.nn.fixed_representation:FixedRepresentation"),
-        Part("prompts on one representation, or on a mixture", "ordinate.data.incontext.representations:RepresentationPrompts"),
-        Part("linear prompts on the sphere", "ordinate.data.incontext.sphere:SpherePrompts"),
-        Part("trajectories of a nonlinear system", "ordinate.data.incontext.dynamics:DynamicsPrompts"),
+        Part("prompts on one representation, or on a mixture", "ordinate.data.in_context.representations:RepresentationPrompts"),
+        Part("linear prompts on the sphere", "ordinate.data.in_context.sphere:SpherePrompts"),
+        Part("trajectories of a nonlinear system", "ordinate.data.in_context.dynamics:DynamicsPrompts"),
         Part("predictors on representations, selection by past loss", "ordinate.analyze.in_context.representations:OnRepresentation"),
         Part("Bayes mixture of representations, with its evidence online", "ordinate.analyze.in_context.gaussian:BayesMixture"),
         Part("kernel ridge regression for all prefixes", "ordinate.analyze.in_context.gaussian:KernelRidge"),
@@ -332,7 +332,7 @@ PAPER = Paper(
 import torch
 from ordinate.analyze.in_context.predictors import Bayes
 from ordinate.analyze.in_context.representations import OnRepresentation
-from ordinate.data.incontext.representations import RepresentationPrompts
+from ordinate.data.in_context.representations import RepresentationPrompts
 from ordinate.nn.fixed_representation import FixedRepresentation
 
 phi = FixedRepresentation(4, 4, layers=2)

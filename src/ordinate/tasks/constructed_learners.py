@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ordinate.data.incontext.linear import LinearPrompts
+from ordinate.data.in_context.linear import LinearPrompts
 from ordinate.experiment.task import Arm, Metric, Outcome, Run, Task
 from ordinate.ground.seeds import generator
 from ordinate.models.programs.compiler import compile_program

@@ -16,8 +16,8 @@ from ordinate.analyze.in_context.following import Families, Following, reference
 from ordinate.analyze.in_context.model import Askable, ModelPredictor
 from ordinate.analyze.in_context.predictors import Predictor
 from ordinate.analyze.in_context.study import fresh_prompts, study_in_context
-from ordinate.data.incontext.prompts import Curriculum, PromptBatches, Prompts, PromptSource
-from ordinate.data.incontext.sources import make_source, source_family
+from ordinate.data.in_context.prompts import Curriculum, PromptBatches, Prompts, PromptSource
+from ordinate.data.in_context.sources import make_source, source_family
 from ordinate.experiment.setting import Setting
 from ordinate.experiment.task import Arm, Metric, Outcome, Run
 from ordinate.ground.errors import choose

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from ordinate.analyze.in_context.linear_references import PENALTIES
 from ordinate.analyze.in_context.trajectories import predict_trajectory
 from ordinate.analyze.layer_probes import Target
-from ordinate.data.incontext.dynamics import DynamicsPrompts, Trajectories, windows
-from ordinate.data.incontext.prompts import PromptBatches
+from ordinate.data.in_context.dynamics import DynamicsPrompts, Trajectories, windows
+from ordinate.data.in_context.prompts import PromptBatches
 from ordinate.experiment.setting import Setting
 from ordinate.experiment.task import Arm, Metric, Outcome, Run
 from ordinate.ground.errors import InputError, choose

@@ -16,7 +16,7 @@ from torch import nn
 
 from ordinate.analyze.in_context.following import Families
 from ordinate.analyze.layer_probes import ProbeTable, Target, probe_layers
-from ordinate.data.incontext.prompts import PromptSource, TokenBatch
+from ordinate.data.in_context.prompts import PromptSource, TokenBatch
 from ordinate.experiment.task import Arm, Outcome, Run
 from ordinate.ground.errors import InputError, choose
 from ordinate.ground.seeds import generator

@@ -15,8 +15,8 @@ from torch import Tensor
 from ordinate.analyze.in_context.predictors import Bayes
 from ordinate.analyze.in_context.representations import OnRepresentation, RightRepresentation, mixture_families
 from ordinate.analyze.layer_probes import Target
-from ordinate.data.incontext.prompts import Prompts
-from ordinate.data.incontext.representations import RepresentationPrompts
+from ordinate.data.in_context.prompts import Prompts
+from ordinate.data.in_context.representations import RepresentationPrompts
 from ordinate.experiment.setting import Setting
 from ordinate.experiment.task import Arm, Outcome, Run
 from ordinate.ground.errors import InputError

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ordinate.analyze.in_context.distances import mspd, spd
 from ordinate.analyze.in_context.linear_references import linear_families
 from ordinate.analyze.in_context.predictors import Ridge
-from ordinate.data.incontext.linear import LinearPrompts
+from ordinate.data.in_context.linear import LinearPrompts
 from ordinate.experiment.task import Arm, Metric, Outcome, Run, Task
 from ordinate.tasks.in_context import InContext
 

@@ -17,9 +17,9 @@ from ordinate.adapt.paste import EMBEDDINGS, one_layer_alone, paste
 from ordinate.analyze.in_context.predictors import Bayes, Predictor
 from ordinate.analyze.in_context.representations import OnRepresentation, representation_families
 from ordinate.analyze.layer_probes import Target
-from ordinate.data.incontext.prompts import PromptBatches, Prompts
-from ordinate.data.incontext.representations import RepresentationPrompts
-from ordinate.data.incontext.sphere import SpherePrompts
+from ordinate.data.in_context.prompts import PromptBatches, Prompts
+from ordinate.data.in_context.representations import RepresentationPrompts
+from ordinate.data.in_context.sphere import SpherePrompts
 from ordinate.experiment.setting import Setting
 from ordinate.experiment.task import Run
 from ordinate.ground.errors import InputError

@@ -14,7 +14,7 @@ from torch import nn
 from ordinate.analyze.in_context.following import Families, Following
 from ordinate.analyze.in_context.position_probe import Probed, fit_probe
 from ordinate.analyze.in_context.regression_targets import moment_vector, prefix_weights
-from ordinate.data.incontext.prompts import Prompts, PromptSource, interleave
+from ordinate.data.in_context.prompts import Prompts, PromptSource, interleave
 from ordinate.experiment.task import Run
 from ordinate.ground.seeds import generator
 from ordinate.models.in_context_transformer import InContextTransformer

@@ -7,8 +7,8 @@ from ordinate.analyze.in_context.linear_references import linear_families
 from ordinate.analyze.in_context.model import ModelPredictor
 from ordinate.analyze.in_context.predictors import LeastSquares, Neighbours, Predictor, Ridge, Zero
 from ordinate.analyze.in_context.study import fresh_prompts, fresh_queries, study_in_context
-from ordinate.data.incontext.linear import LinearPrompts
-from ordinate.data.incontext.prompts import LAYOUTS, PromptSource
+from ordinate.data.in_context.linear import LinearPrompts
+from ordinate.data.in_context.prompts import LAYOUTS, PromptSource
 from ordinate.ground.errors import InputError
 from ordinate.models.in_context_transformer import InContextTransformer
 

@@ -18,7 +18,7 @@ from ordinate.analyze.in_context.predictors import (
     Zero,
     online_ridge,
 )
-from ordinate.data.incontext.linear import LinearPrompts
+from ordinate.data.in_context.linear import LinearPrompts
 from ordinate.ground.errors import InputError
 from ordinate.ground.seeds import generator
 

@@ -15,9 +15,9 @@ from ordinate.analyze.in_context.representations import (
     representation_families,
 )
 from ordinate.analyze.in_context.trajectories import predict_trajectory
-from ordinate.data.incontext.dynamics import DynamicsPrompts, windows
-from ordinate.data.incontext.prompts import Prompts
-from ordinate.data.incontext.representations import RepresentationPrompts
+from ordinate.data.in_context.dynamics import DynamicsPrompts, windows
+from ordinate.data.in_context.prompts import Prompts
+from ordinate.data.in_context.representations import RepresentationPrompts
 from ordinate.ground.errors import InputError
 from ordinate.nn.fixed_representation import FixedRepresentation
 

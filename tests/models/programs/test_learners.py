@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ordinate.analyze.in_context.predictors import OnePass, Ridge
-from ordinate.data.incontext.linear import LinearPrompts
+from ordinate.data.in_context.linear import LinearPrompts
 from ordinate.ground.errors import InputError
 from ordinate.ground.seeds import generator
 from ordinate.models.programs.compiler import compile_program

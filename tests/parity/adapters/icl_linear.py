@@ -5,7 +5,7 @@ import re
 import torch
 
 from ordinate.analyze.in_context.predictors import Correlation, LeastSquares, LinearPredictor, Neighbours, OnePass, Predictor, Ridge
-from ordinate.data.incontext.prompts import interleave
+from ordinate.data.in_context.prompts import interleave
 from ordinate.models.in_context_transformer import InContextTransformer
 from ordinate.models.registry import load_official
 from tests.parity.case import Case

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ordinate.analyze.in_context.distances import Implied, implied_weights
 from ordinate.analyze.in_context.predictors import Predictor
-from ordinate.data.incontext.prompts import PromptSource
+from ordinate.data.in_context.prompts import PromptSource
 from ordinate.ground.discovery import offered
 from ordinate.ground.errors import InputError, choose
 

@@ -5,8 +5,8 @@ Source: Akyürek et al., What learning algorithm is in-context learning? (ICLR 2
 
 from ordinate.analyze.in_context.following import Families
 from ordinate.analyze.in_context.predictors import Bayes, GradientDescent, LeastSquares, Neighbours, OnePass, Predictor, Ridge, Zero
-from ordinate.data.incontext.linear import LinearPrompts
-from ordinate.data.incontext.prompts import PromptSource
+from ordinate.data.in_context.linear import LinearPrompts
+from ordinate.data.in_context.prompts import PromptSource
 from ordinate.ground.errors import InputError
 
 __all__ = ["PENALTIES", "REFERENCES", "linear_families"]

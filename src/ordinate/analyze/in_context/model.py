@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ordinate.analyze.in_context.predictors import Predictor
-from ordinate.data.incontext.prompts import interleave, query_tokens
+from ordinate.data.in_context.prompts import interleave, query_tokens
 from ordinate.ground.errors import InputError
 
 __all__ = ["Askable", "ModelPredictor"]

@@ -19,7 +19,7 @@ from ordinate.analyze.in_context.gaussian import BayesMixture, KernelRidge, Repr
 from ordinate.analyze.in_context.linear_references import PENALTIES
 from ordinate.analyze.in_context.predictors import Bayes, Predictor, Ridge, Zero
 from ordinate.analyze.in_context.prompt_mlp import PromptMLP
-from ordinate.data.incontext.representations import RepresentationPrompts
+from ordinate.data.in_context.representations import RepresentationPrompts
 from ordinate.ground.errors import InputError
 
 __all__ = ["OnRepresentation", "RightRepresentation", "SelectByLoss", "mixture_families", "representation_families"]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ordinate.analyze.in_context.following import Families, Following, follow
 from ordinate.analyze.in_context.predictors import Predictor
-from ordinate.data.incontext.prompts import Prompts, PromptSource
+from ordinate.data.in_context.prompts import Prompts, PromptSource
 from ordinate.ground.errors import InputError
 from ordinate.ground.seeds import generator
 

@@ -2,7 +2,7 @@ r"""Predictors of the next state of a trajectory, online: ridge regression of th
 
 .. math:: \hat x_{i+1} = W_i^\top f(\bar x_i), \qquad W_i = \arg\min_W \sum_{j < i} \lVert W^\top f(\bar x_j) - x_{j+1}\rVert^2 + \lambda \lVert W\rVert_F^2.
 
-With the right f and :math:`\lambda = \sigma^2/\tau^2` it is the Bayes predictor of :class:`ordinate.data.incontext.dynamics.DynamicsPrompts`.
+With the right f and :math:`\lambda = \sigma^2/\tau^2` it is the Bayes predictor of :class:`ordinate.data.in_context.dynamics.DynamicsPrompts`.
 
 Source: Guo et al., How Do Transformers Learn In-Context Beyond Simple Functions? (ICLR 2024), section 4.2.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ordinate.analyze.in_context.gaussian import Representation
 from ordinate.analyze.in_context.predictors import online_ridge
-from ordinate.data.incontext.dynamics import windows
+from ordinate.data.in_context.dynamics import windows
 
 __all__ = ["predict_trajectory"]
 

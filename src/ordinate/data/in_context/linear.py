@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ordinate.data.incontext.prompts import Prompts, PromptSource, token_width
+from ordinate.data.in_context.prompts import Prompts, PromptSource, token_width
 from ordinate.ground.errors import InputError
 
 __all__ = ["LinearPrompts", "Scatter", "parse_scatter"]

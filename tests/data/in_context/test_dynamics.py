@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ordinate.data.incontext.dynamics import DynamicsPrompts, windows
+from ordinate.data.in_context.dynamics import DynamicsPrompts, windows
 from ordinate.ground.errors import InputError
 from ordinate.nn.fixed_representation import FixedRepresentation
 

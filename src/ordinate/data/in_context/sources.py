@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 
-from ordinate.data.incontext.prompts import PromptSource
+from ordinate.data.in_context.prompts import PromptSource
 from ordinate.ground.discovery import offered
 from ordinate.ground.errors import InputError, choose
 
@@ -19,7 +19,7 @@ _BETWEEN = re.compile(r",(?=[a-z_]+=)")  # a mixture of distributions has commas
 
 @cache
 def _families() -> dict[str, Callable[..., PromptSource]]:
-    return offered("ordinate.data.incontext", "PROMPTS")
+    return offered("ordinate.data.in_context", "PROMPTS")
 
 
 def list_sources() -> list[str]:

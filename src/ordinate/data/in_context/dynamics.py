@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ordinate.data.batches import Batch
-from ordinate.data.incontext.prompts import PromptSource
-from ordinate.data.incontext.representations import check_scales
+from ordinate.data.in_context.prompts import PromptSource
+from ordinate.data.in_context.representations import check_scales
 from ordinate.ground.errors import InputError
 
 __all__ = ["DynamicsPrompts", "Trajectories", "windows"]

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from ordinate.data.incontext.linear import LinearPrompts
-from ordinate.data.incontext.prompts import LAYOUTS, Curriculum, Growth, PromptBatches, interleave, query_tokens, token_width
+from ordinate.data.in_context.linear import LinearPrompts
+from ordinate.data.in_context.prompts import LAYOUTS, Curriculum, Growth, PromptBatches, interleave, query_tokens, token_width
 from ordinate.ground.errors import InputError
 from ordinate.ground.seeds import generator
 

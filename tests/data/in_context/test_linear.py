@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from ordinate.data.incontext.linear import LinearPrompts, parse_scatter
-from ordinate.data.incontext.sources import list_sources, make_source
+from ordinate.data.in_context.linear import LinearPrompts, parse_scatter
+from ordinate.data.in_context.sources import list_sources, make_source
 from ordinate.ground.errors import InputError
 from ordinate.ground.seeds import generator
 

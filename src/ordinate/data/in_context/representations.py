@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ordinate.data.incontext.prompts import Prompts, PromptSource, token_width
+from ordinate.data.in_context.prompts import Prompts, PromptSource, token_width
 from ordinate.ground.errors import InputError
 
 __all__ = ["RepresentationPrompts", "check_scales"]

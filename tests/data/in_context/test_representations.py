@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from ordinate.data.incontext.prompts import PromptBatches
-from ordinate.data.incontext.representations import RepresentationPrompts
-from ordinate.data.incontext.sphere import SpherePrompts
+from ordinate.data.in_context.prompts import PromptBatches
+from ordinate.data.in_context.representations import RepresentationPrompts
+from ordinate.data.in_context.sphere import SpherePrompts
 from ordinate.ground.errors import InputError
 from ordinate.nn.fixed_representation import FixedRepresentation
 

@@ -1,14 +1,14 @@
 r"""Linear regression on the unit sphere: :math:`y_i = \langle w, z_i\rangle + \sigma \varepsilon_i` with :math:`z_i` uniform on the sphere of :math:`\mathbb R^D` and :math:`w \sim \mathcal N(0, \tau^2 I_D)`.
 
-It is what :class:`ordinate.data.incontext.representations.RepresentationPrompts` becomes for a learner that has computed its representation of unit length: the prompts that the upper part of a network is tried on by itself.
+It is what :class:`ordinate.data.in_context.representations.RepresentationPrompts` becomes for a learner that has computed its representation of unit length: the prompts that the upper part of a network is tried on by itself.
 
 Source: Guo et al., How Do Transformers Learn In-Context Beyond Simple Functions? (ICLR 2024), section 6.2.
 """
 
 import torch
 
-from ordinate.data.incontext.prompts import Prompts, PromptSource, token_width
-from ordinate.data.incontext.representations import check_scales
+from ordinate.data.in_context.prompts import Prompts, PromptSource, token_width
+from ordinate.data.in_context.representations import check_scales
 from ordinate.ground.errors import InputError
 
 __all__ = ["SpherePrompts"]
