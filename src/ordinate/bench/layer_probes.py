@@ -108,7 +108,7 @@ def _prompts(phi: FixedRepresentation, count: int, seed: int) -> Prompts:
 def _probes(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callable[[str], Any]) -> BenchResult:
     rows: list[Timing] = []
     phi = FixedRepresentation(4, 4, 2)
-    count, steps = (150, 20) if quick else (PROMPTS, 1_000)
+    count, steps = (150, 20) if quick else (PROMPTS, 300)
     targets: dict[str, Callable[[Prompts], Tensor]] = {"x": lambda prompts: prompts.x, "Phi(x)": lambda prompts: phi(prompts.x)}
     train, test = _prompts(phi, count, 0), _prompts(phi, count, 1)
     for layers in sizes or ((2, 4) if quick else BENCHES["layer-probes"].sizes):

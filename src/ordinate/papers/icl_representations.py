@@ -29,7 +29,7 @@ def _representations(setting: Setting) -> Comparison:
     task = RepresentationLearning(
         FixedRepresentation(d, d, setting.pick(smoke=1, full=2, gpu=3)),
         setting.pick(smoke=8, full=12, gpu=45),
-        steps=setting.pick(smoke=130, full=1_800, gpu=60_000),
+        steps=setting.pick(smoke=90, full=1_800, gpu=60_000),
         batch_size=setting.pick(smoke=32, full=64),
         lr=setting.pick(smoke=RATE, full=RATE, gpu=1e-4),
         hidden=setting.pick(smoke=32, full=64, gpu=256),
@@ -37,7 +37,7 @@ def _representations(setting: Setting) -> Comparison:
         heads=setting.pick(smoke=4, full=4, gpu=8),
         tested=setting.pick(smoke=200, full=500, gpu=2_000),
         probed=setting.pick(smoke=200, full=2_000, gpu=4_000),
-        paste_steps=setting.pick(smoke=25, full=500, gpu=5_000),
+        paste_steps=setting.pick(smoke=10, full=500, gpu=5_000),
         pastes=setting.pick(smoke=("linear_copy",), full=("linear", "linear_copy", "one_layer")),
     )
     names = setting.pick(
@@ -52,7 +52,7 @@ def _dynamics(setting: Setting) -> Comparison:
     source = DynamicsPrompts(FixedRepresentation(k * d, D, 2), d, k, setting.pick(smoke=12, full=16, gpu=60))
     task = DynamicsLearning(
         source,
-        steps=setting.pick(smoke=80, full=1_000, gpu=60_000),
+        steps=setting.pick(smoke=50, full=1_000, gpu=60_000),
         batch_size=setting.pick(smoke=32, full=64),
         lr=setting.pick(smoke=RATE, full=RATE, gpu=1e-4),
         hidden=setting.pick(smoke=32, full=64, gpu=256),
@@ -67,11 +67,11 @@ def _dynamics(setting: Setting) -> Comparison:
 
 
 def _mixture(setting: Setting) -> Comparison:
-    D, n = setting.pick(smoke=(2, 8), full=(3, 12), gpu=(10, 40))
+    D, n = setting.pick(smoke=(2, 7), full=(2, 8), gpu=(10, 40))
     task = MixtureLearning(
-        [FixedRepresentation(D, D, setting.pick(smoke=1, full=1, gpu=3), seed=seed) for seed in range(2)],
+        [FixedRepresentation(D, D, setting.pick(smoke=1, full=2, gpu=3), seed=seed) for seed in range(2)],
         n,
-        steps=setting.pick(smoke=80, full=1_000, gpu=60_000),
+        steps=setting.pick(smoke=50, full=1_400, gpu=60_000),
         batch_size=setting.pick(smoke=32, full=64),
         lr=setting.pick(smoke=RATE, full=RATE, gpu=1e-4),
         hidden=setting.pick(smoke=32, full=64, gpu=256),
@@ -289,7 +289,7 @@ PAPER = Paper(
                 if setting.scale == "smoke"
                 else [
                     Bar(
-                        f"gap to the oracle over the Bayes mixture's, after {(place := 3 * setting.pick(smoke=2, full=3, gpu=10))} pairs",
+                        f"gap to the oracle over the Bayes mixture's, after {(place := 3 * setting.pick(smoke=2, full=2, gpu=10))} pairs",
                         lambda table: _gap_to_best_mixture(table, f"risk@{place}"),
                         at_most=2,
                         unit="x",
@@ -304,7 +304,7 @@ PAPER = Paper(
             published="well below concatenated ridge at few examples (figures, section 6.3)",
             comparison=_mixture,
             bars=lambda setting: [
-                ratio("transformer", "concatenated ridge", f"risk@{2 * setting.pick(smoke=2, full=3, gpu=10) - 1}", at_most=1.0)
+                ratio("transformer", "concatenated ridge", f"risk@{2 * setting.pick(smoke=2, full=2, gpu=10) - 1}", at_most=1.0)
             ],
             scales=FULL,
         ),
