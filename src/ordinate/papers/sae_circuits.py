@@ -1,0 +1,185 @@
+"""Circuits identified by the discrete codes of sparse autoencoders."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from ordinate.analyze.circuit_codes import Autoencoding
+from ordinate.experiment.claim import Bar, Claim, gain, level, ratio
+from ordinate.experiment.comparison import Comparison
+from ordinate.experiment.paper import Paper, Part
+from ordinate.experiment.setting import Setting
+from ordinate.experiment.task import Arm
+from ordinate.tasks.circuits import ByCodes, CircuitRecovery, Planted, TrainedInduction
+
+__all__ = ["PAPER"]
+
+FULL = ("full", "gpu")
+PLANTED = "A planted induction circuit of two heads among twelve (3 layers, width 128, 24 tokens), 250 pairs of prompts, five autoencoders a model; their AUC is averaged, as the trials of the repository are"
+
+
+def _planted(setting: Setting) -> Comparison:
+    """One planted circuit a seed, all methods."""
+    task = CircuitRecovery(Planted(setting.pick(smoke=100, full=250)))
+    names = setting.pick(
+        smoke=("codes", "codes, edges", "output norm", "edge pruning"),
+        full=(
+            "codes",
+            "codes, edges",
+            "codes, last token",
+            "codes, matched sizes",
+            "codes, normalised",
+            "output norm",
+            "mean difference",
+            "activation patching",
+            "attribution patching",
+            "HISP",
+            "edge pruning",
+            "subnetwork probing",
+        ),
+    )
+    return Comparison("planted", task, [task.arm(name) for name in names], seeds=setting.pick(smoke=1, full=None))
+
+
+def _trained(setting: Setting) -> Comparison:
+    """One trained transformer a seed, its circuit by ablation."""
+    task = CircuitRecovery(TrainedInduction())
+    names = ("codes", "codes, edges", "output norm", "activation patching", "attribution patching", "HISP", "edge pruning", "subnetwork probing")
+    return Comparison("trained", task, [task.arm(name) for name in names])
+
+
+def _varied(name: str, setting: Setting, plans: dict[str, Autoencoding]) -> Comparison:
+    task = CircuitRecovery(Planted(setting.pick(smoke=100, full=250)))
+    arms = [Arm(title, partial(ByCodes, how), role="ablation") for title, how in plans.items()]
+    return Comparison(name, task, arms, seeds=setting.pick(smoke=1, full=None))
+
+
+def _examples(setting: Setting) -> Comparison:
+    counts = setting.pick(smoke=(5, 50), full=(5, 10, 50, 200))
+    return _varied("examples", setting, {f"{count} examples": Autoencoding(examples=count) for count in counts})
+
+
+def _features(setting: Setting) -> Comparison:
+    counts = setting.pick(smoke=(10, 200), full=(10, 50, 200))
+    return _varied("features", setting, {f"{count} features": Autoencoding(features=count) for count in counts})
+
+
+def _feature_bars(setting: Setting) -> Sequence[Bar]:
+    return [
+        gain("50 features", "10 features", "AUC", at_least=-0.03),
+        gain("200 features", "50 features", "AUC", at_least=-0.03),
+    ]
+
+
+PAPER = Paper(
+    slug="sae-circuits",
+    title="Sparse Autoencoders Enable Scalable and Reliable Circuit Identification in Language Models",
+    authors="Charles O'Neill, Thang Bui",
+    year=2024,
+    venue="arXiv 2024",
+    arxiv="2405.12522",
+    code="github.com/charlieoneill11/sae-circuits",
+    room="analyze",
+    summary=(
+        "Which attention heads implement a behaviour? Their outputs are collected on prompts that show it and on prompts that cannot; one small sparse autoencoder is trained on ten of these; every output becomes the number of its strongest "
+        "feature; and a head scores by the codes that occur on the first prompts alone. No ablation is needed, and the ranking takes seconds."
+    ),
+    provides=(
+        Part("a transformer's heads and MLPs as nodes, and their outputs", "ordinate.analyze.head_outputs:HeadedModel"),
+        Part("sparse autoencoder of heads' outputs", "ordinate.models.sparse_autoencoder:CircuitSAE"),
+        Part("codes, and scores of nodes and edges by them", "ordinate.analyze.circuit_codes:node_scores"),
+        Part("a circuit from a model and two sets of prompts", "ordinate.analyze.circuits:find_circuit"),
+        Part("ablation, activation patching, attribution patching, HISP", "ordinate.analyze.head_patching:activation_patching"),
+        Part("automatic circuit discovery by pruning edges", "ordinate.analyze.edge_pruning:edge_pruning"),
+        Part("subnetwork probing", "ordinate.analyze.subnetwork_probing:subnetwork_probing"),
+        Part("ROC curves, faithfulness and completeness of a ranking", "ordinate.analyze.circuit_evaluation:evaluate_circuit"),
+        Part("contrasts of prompts, and how much the right answer is preferred", "ordinate.data.contrasts:Contrast"),
+        Part("indirect objects, greater-than and docstrings, for any tokenizer", "ordinate.data.circuit_prompts:indirect_objects"),
+        Part("repeated tokens", "ordinate.data.repeated_tokens:repeated_tokens"),
+        Part("a planted induction circuit", "ordinate.models.planted_induction:planted_induction"),
+        Part("circuit recovery task", "ordinate.tasks.circuits:CircuitRecovery"),
+    ),
+    claims=(
+        Claim(
+            name="known-heads",
+            statement="Heads ranked by the codes of an autoencoder trained on 10 examples are those of the known circuit, and the ranking is more than one by the size of the outputs.",
+            published="mean AUC of 10 trials, GPT-2 small, by nodes: indirect objects 0.868, greater-than 0.855; docstring 0.869 (repository)",
+            comparison=_planted,
+            bars=lambda setting: [level("codes", "AUC", at_least=0.85), gain("codes", "output norm", "AUC", at_least=0.05)],
+            note=f"{PLANTED}. The paper has no control by size. AUCs move by several hundredths from autoencoder to autoencoder.",
+            scales=FULL,
+        ),
+        Claim(
+            name="known-heads-by-edges",
+            statement="So are heads ranked by the ends of the edges whose pairs of codes occur on positive prompts alone.",
+            published="mean AUC of 10 trials, by edges: indirect objects 0.840, greater-than 0.873, docstring 0.896 (repository)",
+            comparison=_planted,
+            bars=[level("codes, edges", "AUC", at_least=0.85), gain("codes, edges", "output norm", "AUC", at_least=0.05)],
+            note=PLANTED,
+        ),
+        Claim(
+            name="beyond-size",
+            statement="The ranking does not live on the heads' sizes: with all outputs brought to the same size first it still finds the known heads.",
+            published="not reported",
+            comparison=_planted,
+            bars=[level("codes, matched sizes", "AUC", at_least=0.85)],
+            note=f"{PLANTED}. Larger outputs spread over more codes; how much of the ranking is that, the paper does not ask.",
+            scales=FULL,
+        ),
+        Claim(
+            name="trained-circuit",
+            statement="In a transformer that was trained, the ranking by codes finds the heads whose ablation costs accuracy.",
+            published="GPT-2 small, by nodes: 0.868 and 0.855; 4-layer docstring model 0.869 (repository)",
+            comparison=_trained,
+            bars=[level("codes", "AUC", at_least=0.85), gain("codes", "output norm", "AUC", at_least=0.05)],
+            note="Two layers of four heads, width 64, trained here on repeated tokens with periods of 5 to 11; a head is in the circuit if its mean-ablation costs a tenth of the answers.",
+            scales=FULL,
+        ),
+        Claim(
+            name="few-examples",
+            statement="Five examples to train the autoencoder on are enough; with the same number of steps, more do not help.",
+            published="AUC by nodes at 5, 10, 25, 50, 100 and 250 examples: indirect objects 0.879, 0.868, 0.838, 0.831, 0.814, 0.779; greater-than 0.861, 0.850, 0.824, 0.826, 0.723, 0.679; docstring flat (repository)",
+            comparison=_examples,
+            bars=lambda setting: [gain("5 examples", f"{setting.pick(smoke=50, full=200)} examples", "AUC", at_least=-0.03)],
+            note=PLANTED,
+        ),
+        Claim(
+            name="enough-features",
+            statement="The number of features matters little once it is large: more of them never cost much.",
+            published="from 5 to 250 features: indirect objects 0.776 to 0.834, greater-than 0.559 to 0.845, docstring 0.772 to 0.848 (repository)",
+            comparison=_features,
+            bars=lambda setting: _feature_bars(setting) if setting.scale != "smoke" else [gain("200 features", "10 features", "AUC", at_least=-0.03)],
+            note=PLANTED,
+        ),
+        Claim(
+            name="seconds-not-hours",
+            statement="Ranking by codes takes a small part of the time that pruning edges takes.",
+            published="seconds in place of hours",
+            comparison=_planted,
+            bars=lambda setting: [ratio("edge pruning", "codes", "seconds", at_least=setting.pick(smoke=1, full=20))],
+            note=f"{PLANTED}. All five autoencoders count; edge pruning has 50 pairs and seven thresholds, and 60 edges: a network with 144 heads has 10,000, and every one of them is a run of the model.",
+        ),
+        Claim(
+            name="faithful",
+            statement="The best heads alone keep more of the accuracy than heads in random order.",
+            published="shown as curves, without figures",
+            comparison=_planted,
+            bars=[level("codes", "over random", at_least=0.2)],
+            note=f"{PLANTED}. The others have their mean over all prompts in place; the area is over the number of heads kept. With two heads among twelve, random orders have both late.",
+            scales=FULL,
+        ),
+    ),
+    snippet="""
+from ordinate.analyze.circuits import find_circuit
+from ordinate.data.repeated_tokens import repeated_tokens
+from ordinate.models.planted_induction import planted_induction
+
+planted = planted_induction(seed=0)                       # or any model of transformers of the families of GPT-2 and Llama
+prompts = repeated_tokens(100)
+found = find_circuit(planted.model, prompts.positives, prompts.negatives, autoencoders=2)
+print(found.ranking()[:3], planted.roles)                 # names of heads with their scores; beside them what was planted
+""",
+    outside=(
+        "The circuits of GPT-2 small and of the docstring model: their weights are not at hand; the prompts and the known heads are, in ordinate.data.circuit_prompts, for whoever has them. "
+        "Tracr's compiled programs, and MLPs through transcoders, which a second repository of the author adds."
+    ),
+)
