@@ -12,6 +12,7 @@ Counts only see which codes there are; two more scores see how often: the share 
 Source: O'Neill and Bui (2024), section 3; the normalised counts and the vote of edges are those of its code.
 """
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -26,7 +27,17 @@ from ordinate.train.ensemble import Ensemble, EnsembleLoss
 from ordinate.train.fit import fit
 from ordinate.train.recipe import Recipe
 
-__all__ = ["NODE_SCORES", "Autoencoding", "check_classes", "edge_scores", "fit_autoencoders", "node_scores", "softmax_over", "strongest_features", "vote"]
+__all__ = [
+    "NODE_SCORES",
+    "Autoencoding",
+    "check_classes",
+    "edge_scores",
+    "fit_autoencoders",
+    "node_scores",
+    "softmax_over",
+    "strongest_features",
+    "vote",
+]
 
 NODE_SCORES = ("count", "normalised", "share", "variation")
 _AT_ONCE = 2**20
@@ -144,7 +155,12 @@ def node_scores(
     check_classes(positive)
     count = int(codes.max()) + 1
     # How often each node has each code: (2, S, M).
-    seen = torch.stack([torch.zeros(codes.shape[1], count).scatter_add(1, part.mT, torch.ones(part.mT.shape)) for part in (codes[positive], codes[~positive])])
+    seen = torch.stack(
+        [
+            torch.zeros(codes.shape[1], count).scatter_add(1, part.mT, torch.ones(part.mT.shape))
+            for part in (codes[positive], codes[~positive])
+        ]
+    )
     ours, theirs = seen.double()
     if score == "variation":
         return (ours / ours.sum(dim=1, keepdim=True) - theirs / theirs.sum(dim=1, keepdim=True)).abs().sum(dim=1) / 2
@@ -174,34 +190,38 @@ def edge_scores(
     here, there = torch.triu_indices(nodes, nodes, offset=1)
     for first, second in zip(*(part.split(max(1, _AT_ONCE // len(codes))) for part in (here, there)), strict=True):
         place = torch.arange(len(first)) * count**2
-        ours, theirs = (
-            torch.unique(part[:, first] * count + part[:, second] + place) for part in (codes[positive], codes[~positive])
-        )
+        ours, theirs = (torch.unique(part[:, first] * count + part[:, second] + place) for part in (codes[positive], codes[~positive]))
         alone = ours[~torch.isin(ours, theirs, assume_unique=True)]
         unique, *every = (torch.bincount(keys // count**2, minlength=len(first)).double() for keys in (alone, ours, theirs))
         found[first, second] = unique / (every[0] + every[1]) if normalise else unique
     return found + found.mT
 
 
-def vote(edges: Float[Tensor, "nodes nodes"], strongest: int | None = None) -> Float[Tensor, " nodes"]:
+def vote(edges: Float[Tensor, "nodes nodes"], strongest: int | None = None, *, ties: str = "share") -> Float[Tensor, " nodes"]:
     """How often every node is an end of the strongest edges.
-
-    All ordered pairs, the strongest first and equal ones by their place, give their two ends; the first `strongest` ends vote. Where many edges are equal the votes depend on that order.
 
     Args:
         edges: (S, S).
-        strongest: how many ends; None is half of S x S.
+        strongest: how many ends of ordered pairs vote; None is half of S x S.
+        ties: among equal edges, of which there are many: ``"share"`` gives each the same part of the votes that are left, ``"last"`` takes the last in the matrix first, as the official code does but for the order of an unstable sort.
 
     Raises:
-        InputError: an edge matrix that is not square, or no end at all.
+        InputError: an edge matrix that is not square, no end at all or more than there are, or an unknown way with ties.
     """
     nodes = len(edges)
     ends = nodes**2 // 2 if strongest is None else strongest
-    if edges.shape != (nodes, nodes) or ends < 1:
-        raise InputError(f"a vote needs a square matrix and an end at least, not {tuple(edges.shape)} and {ends}")
-    order = edges.flatten().argsort(descending=True, stable=True)
-    pairs = torch.stack([order // nodes, order % nodes], dim=1).flatten()[:ends]
-    return torch.bincount(pairs, minlength=nodes).double()
+    if edges.shape != (nodes, nodes) or not 1 <= ends <= 2 * nodes**2:
+        raise InputError(f"a vote needs a square matrix and between 1 and {2 * nodes**2} ends, not {tuple(edges.shape)} and {ends}")
+    if choose("way with ties", ties, ("share", "last")) == "last":
+        order = edges.flatten().argsort(stable=True).flip(0)
+        pairs = torch.stack([order // nodes, order % nodes], dim=1).flatten()[:ends]
+        return torch.bincount(pairs, minlength=nodes).double()
+    edges = edges.double()
+    pairs_left = ends / 2
+    least = edges.flatten().sort(descending=True).values[math.ceil(pairs_left) - 1]
+    above, equal = (edges > least).double(), (edges == least).double()
+    part = above + equal * (pairs_left - above.sum()) / equal.sum()
+    return part.sum(dim=0) + part.sum(dim=1)
 
 
 def softmax_over(scores: Float[Tensor, "layers columns"], over: str = "nodes") -> Float[Tensor, "layers columns"]:

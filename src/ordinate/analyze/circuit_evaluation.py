@@ -57,7 +57,9 @@ def evaluate_circuit(scores: Float[Tensor, "layers columns"], truth: Float[Tenso
         raise InputError("scores must be finite numbers, and some are not")
     inside = truth.flatten() > 0
     if bool(inside.all()) or not bool(inside.any()):
-        raise InputError(f"the area under the ROC curve needs heads inside and outside of the circuit, and {'all' if bool(inside.all()) else 'none'} are inside")
+        raise InputError(
+            f"the area under the ROC curve needs heads inside and outside of the circuit, and {'all' if bool(inside.all()) else 'none'} are inside"
+        )
     flat = scores.flatten().double()
     tpr, fpr = [0.0], [0.0]
     balance = f1 = 0.0
@@ -74,7 +76,13 @@ def evaluate_circuit(scores: Float[Tensor, "layers columns"], truth: Float[Tenso
 
 @torch.no_grad()
 def faithfulness(
-    headed: HeadedModel, scores: Float[Tensor, "layers columns"], contrast: Contrast, values: Values, *, accuracy: bool = True, complete: bool = False
+    headed: HeadedModel,
+    scores: Float[Tensor, "layers columns"],
+    contrast: Contrast,
+    values: Values,
+    *,
+    accuracy: bool = True,
+    complete: bool = False,
 ) -> Float[Tensor, " kept"]:
     """The metric on the positives with the k best nodes alone, k = 0, ..., S.
 
@@ -110,7 +118,8 @@ def random_order_area(
     """The mean area under `faithfulness` of random orders of the nodes."""
     draws = generator(seed, "orders")
     areas = [
-        float(area(faithfulness(headed, torch.rand(headed.shape, generator=draws), contrast, values, accuracy=accuracy))) for _ in range(orders)
+        float(area(faithfulness(headed, torch.rand(headed.shape, generator=draws), contrast, values, accuracy=accuracy)))
+        for _ in range(orders)
     ]
     return math.fsum(areas) / len(areas)
 

@@ -162,7 +162,16 @@ def find_circuit(
     outputs = torch.cat([head_outputs(headed, part, pool=pool) for part in (positives, negatives)])
     seconds = time.perf_counter() - start
     result = circuit_of_outputs(
-        outputs, headed.shape, headed.labels, how=how, autoencoders=autoencoders, score=score, matched=matched, dead=dead, seed=seed, device=device
+        outputs,
+        headed.shape,
+        headed.labels,
+        how=how,
+        autoencoders=autoencoders,
+        score=score,
+        matched=matched,
+        dead=dead,
+        seed=seed,
+        device=device,
     )
     for remark in remarks:
         warnings.warn(remark, stacklevel=2)
@@ -194,7 +203,9 @@ def circuit_of_outputs(
         InputError: an odd number of examples, a grid of another size, or what the parts refuse.
     """
     if len(outputs) % 2 or shape[0] * shape[1] != outputs.shape[1] or len(labels) != outputs.shape[1]:
-        raise InputError(f"outputs {tuple(outputs.shape)} are not those of two classes of equal size and a grid of {shape} with {len(labels)} names")
+        raise InputError(
+            f"outputs {tuple(outputs.shape)} are not those of two classes of equal size and a grid of {shape} with {len(labels)} names"
+        )
     how = how or Autoencoding()
     half = len(outputs) // 2
     positive = torch.arange(len(outputs)) < half

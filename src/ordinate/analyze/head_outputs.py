@@ -99,7 +99,9 @@ class HeadedModel:
         named_module(model, self.last_norm)
         shapes = {layer.weight.shape for layer in self.layers}
         if len(shapes) > 1:
-            raise InputError(f"the layers differ in their heads, {', '.join(str(tuple(shape)) for shape in sorted(shapes))}: a grid needs them alike")
+            raise InputError(
+                f"the layers differ in their heads, {', '.join(str(tuple(shape)) for shape in sorted(shapes))}: a grid needs them alike"
+            )
         self.heads, self.width, self.dim = self.layers[0].weight.shape
         config = getattr(model, "config", None)
         own = {name: getattr(model, name, None) for name in ("max_length", "vocabulary")}
@@ -198,9 +200,7 @@ def _configured_heads(model: nn.Module) -> int | None:
 
 
 @torch.no_grad()
-def head_outputs(
-    headed: HeadedModel, prompts: Prompts, *, pool: str = "mean", batch_size: int = 64
-) -> Float[Tensor, "prompts nodes dim"]:
+def head_outputs(headed: HeadedModel, prompts: Prompts, *, pool: str = "mean", batch_size: int = 64) -> Float[Tensor, "prompts nodes dim"]:
     """What every node adds to the residual stream, pooled over positions: (N, S, D) on the CPU.
 
     Args:

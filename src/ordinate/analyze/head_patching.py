@@ -23,7 +23,16 @@ from ordinate.analyze.head_outputs import HeadedModel
 from ordinate.data.contrasts import Contrast, Prompts
 from ordinate.ground.errors import InputError
 
-__all__ = ["ablation_costs", "activation_patching", "attribution_patching", "check_aligned", "gated", "head_importance", "mean_values", "values_of"]
+__all__ = [
+    "ablation_costs",
+    "activation_patching",
+    "attribution_patching",
+    "check_aligned",
+    "gated",
+    "head_importance",
+    "mean_values",
+    "values_of",
+]
 
 Values = Mapping[str, Tensor]
 
@@ -31,7 +40,9 @@ Values = Mapping[str, Tensor]
 def check_aligned(contrast: Contrast) -> None:
     """Raise `InputError` unless every positive prompt is as long as its negative, token for token."""
     if contrast.positives.mask.shape != contrast.negatives.mask.shape or not torch.equal(contrast.positives.mask, contrast.negatives.mask):
-        raise InputError(f"{contrast.name}: patching puts values in place position by position, and some prompts differ in length from their negatives")
+        raise InputError(
+            f"{contrast.name}: patching puts values in place position by position, and some prompts differ in length from their negatives"
+        )
 
 
 @torch.no_grad()

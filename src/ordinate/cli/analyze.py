@@ -2,7 +2,7 @@
 
 import typer
 
-from ordinate.cli import analyze_criticality, analyze_features, analyze_incontext
+from ordinate.cli import analyze_circuit, analyze_criticality, analyze_features, analyze_incontext
 
 __all__ = ["app"]
 
@@ -14,6 +14,7 @@ def analyses() -> None:
     """What can be found out about a network, an activation, a run."""
 
 
+app.command("circuit")(analyze_circuit.circuit)
 app.command("criticality")(analyze_criticality.criticality)
 app.command("features")(analyze_features.features)
 app.command("incontext")(analyze_incontext.incontext)

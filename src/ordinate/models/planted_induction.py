@@ -60,7 +60,9 @@ def planted_induction(
     if layers < 2:
         raise InputError(f"an induction circuit needs 2 layers, not {layers}")
     if length > vocabulary or 3 * vocabulary + length + 1 > dim:
-        raise InputError(f"{heads} heads of width {vocabulary} have no room for {3 * vocabulary + length + 1} directions with {length} positions: take more heads or fewer positions")
+        raise InputError(
+            f"{heads} heads of width {vocabulary} have no room for {3 * vocabulary + length + 1} directions with {length} positions: take more heads or fewer positions"
+        )
     draws = generator(seed, "planted")
     with torch.random.fork_rng([]):
         torch.manual_seed(derive(seed, "heads"))

@@ -31,9 +31,7 @@ _CLOSE_TO_A_POINT = 1e-12
 class CircuitSAE(nn.Module):
     """Vectors (..., d) to features (..., M) and back."""
 
-    def __init__(
-        self, dim: int, features: int = 200, *, centre: Float[Tensor, " dim"] | None = None, decoder_norm: str = "column"
-    ) -> None:
+    def __init__(self, dim: int, features: int = 200, *, centre: Float[Tensor, " dim"] | None = None, decoder_norm: str = "column") -> None:
         """
         Args:
             dim: the width d.

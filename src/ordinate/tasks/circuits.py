@@ -1,7 +1,7 @@
 """Circuits found: heads of a model whose circuit is known, ranked by one method after another.
 
 Two subjects. In a planted one the circuit is known by construction; a trained one is a small transformer that has learnt induction here, with periods that vary so that positions alone do not solve it, and its circuit are the heads whose
-ablation costs accuracy. Every method gets the same pairs of prompts; those that run the model for every edge or step take fewer of them, as they do in use.
+ablation costs accuracy. Every method gets the same pairs of prompts.
 """
 
 import time
@@ -111,7 +111,10 @@ class TrainedInduction:
             InputError: it has not learnt enough for any head, or all heads, to be in the circuit.
         """
         model = make_seeded(
-            lambda: Sequence(vocabulary=VOCABULARY, dim=self.dim, depth=self.layers, heads=self.heads, max_length=self.length, mlp_ratio=0.25), seed
+            lambda: Sequence(
+                vocabulary=VOCABULARY, dim=self.dim, depth=self.layers, heads=self.heads, max_length=self.length, mlp_ratio=0.25
+            ),
+            seed,
         )
 
         def draw(draws: torch.Generator) -> Batch:
@@ -131,7 +134,12 @@ class TrainedInduction:
         costs = ablation_costs(headed, contrast, values, accuracy=True)
         with torch.no_grad():
             accuracy = contrast.accuracy(headed.last_logits(contrast.positives))
-        return Subject(headed, contrast, (costs >= self.cost).float(), {"costs of ablation": costs.tolist(), "accuracy": accuracy})
+        truth = (costs >= self.cost).float()
+        if not 0 < float(truth.mean()) < 1:
+            raise InputError(
+                f"the model answers {100 * accuracy:.0f} % right, and {'all' if accuracy and bool(truth.all()) else 'none'} of its heads are needed for it: train it for more steps than {self.steps}"
+            )
+        return Subject(headed, contrast, truth, {"costs of ablation": costs.tolist(), "accuracy": accuracy})
 
 
 def _foretell(model: nn.Module, batch: Batch) -> Tensor:
@@ -164,7 +172,7 @@ class ByCodes:
         edges: rank by the votes of edges instead.
     """
 
-    how: Autoencoding = Autoencoding()
+    how: Autoencoding | None = None
     autoencoders: int = 5
     pool: str = "mean"
     score: str = "count"
@@ -200,9 +208,9 @@ def _outputs(subject: Subject) -> Tensor:
     return torch.cat([head_outputs(subject.headed, part) for part in (subject.contrast.positives, subject.contrast.negatives)])
 
 
-_FEW = slice(0, 50)
 METHODS: dict[str, Ranker] = {
     "codes": ByCodes(),
+    "codes, one autoencoder": ByCodes(autoencoders=1),
     "codes, edges": ByCodes(edges=True),
     "codes, last token": ByCodes(pool="last"),
     "codes, matched sizes": ByCodes(matched=True),
@@ -212,8 +220,8 @@ METHODS: dict[str, Ranker] = {
     "activation patching": lambda subject, seed: activation_patching(subject.headed, subject.contrast)[None],
     "attribution patching": lambda subject, seed: attribution_patching(subject.headed, subject.contrast)[None],
     "HISP": lambda subject, seed: head_importance(subject.headed, subject.contrast)[None],
-    "edge pruning": lambda subject, seed: edge_pruning(subject.headed, subject.contrast[_FEW])[None],
-    "subnetwork probing": lambda subject, seed: subnetwork_probing(subject.headed, subject.contrast[_FEW], seed=seed)[None],
+    "edge pruning": lambda subject, seed: edge_pruning(subject.headed, subject.contrast)[None],
+    "subnetwork probing": lambda subject, seed: subnetwork_probing(subject.headed, subject.contrast, seed=seed)[None],
 }
 """Rankers by name: `ranker(subject, seed)` gives one ranking or several, (R, layers, columns)."""
 
