@@ -197,30 +197,26 @@ def edge_scores(
     return found + found.mT
 
 
-def vote(edges: Float[Tensor, "nodes nodes"], strongest: int | None = None, *, ties: str = "share") -> Float[Tensor, " nodes"]:
+def vote(edges: Float[Tensor, "nodes nodes"], strongest: int | None = None) -> Float[Tensor, " nodes"]:
     """How often every node is an end of the strongest edges.
+
+    Among equal edges, of which there are many, each gets the same part of the votes that are left. (The official code lets an unstable sort decide.)
 
     Args:
         edges: (S, S).
         strongest: how many ends of ordered pairs vote; None is half of S x S.
-        ties: among equal edges, of which there are many: ``"share"`` gives each the same part of the votes that are left, ``"last"`` takes the last in the matrix first, as the official code does but for the order of an unstable sort.
 
     Raises:
-        InputError: an edge matrix that is not square, no end at all or more than there are, or an unknown way with ties.
+        InputError: an edge matrix that is not square, no end at all, or more than there are.
     """
     nodes = len(edges)
     ends = nodes**2 // 2 if strongest is None else strongest
     if edges.shape != (nodes, nodes) or not 1 <= ends <= 2 * nodes**2:
         raise InputError(f"a vote needs a square matrix and between 1 and {2 * nodes**2} ends, not {tuple(edges.shape)} and {ends}")
-    if choose("way with ties", ties, ("share", "last")) == "last":
-        order = edges.flatten().argsort(stable=True).flip(0)
-        pairs = torch.stack([order // nodes, order % nodes], dim=1).flatten()[:ends]
-        return torch.bincount(pairs, minlength=nodes).double()
     edges = edges.double()
-    pairs_left = ends / 2
-    least = edges.flatten().sort(descending=True).values[math.ceil(pairs_left) - 1]
+    least = edges.flatten().sort(descending=True).values[math.ceil(ends / 2) - 1]
     above, equal = (edges > least).double(), (edges == least).double()
-    part = above + equal * (pairs_left - above.sum()) / equal.sum()
+    part = above + equal * (ends / 2 - above.sum()) / equal.sum()
     return part.sum(dim=0) + part.sum(dim=1)
 
 

@@ -48,6 +48,7 @@ def open_subject(folder: Path) -> "tuple[nn.Module, Encode | None]":
     if not (folder / "config.json").exists():
         raise InputError(f"{folder} holds no model: it needs a config.json of transformers, or a {CARD} of ordinate train")
     transformers = require("transformers", "language")
+    transformers.utils.logging.disable_progress_bar()
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
     except (OSError, ValueError) as error:
