@@ -197,7 +197,7 @@ def edge_scores(
     return found + found.mT
 
 
-def vote(edges: Float[Tensor, "nodes nodes"], strongest: int | None = None) -> Float[Tensor, " nodes"]:
+def vote(edges: Float[Tensor, "nodes _"], strongest: int | None = None) -> Float[Tensor, " nodes"]:
     """How often every node is an end of the strongest edges.
 
     Among equal edges, of which there are many, each gets the same part of the votes that are left. (The official code lets an unstable sort decide.)

@@ -41,7 +41,7 @@ class CircuitScores:
     fpr: list[float]
 
 
-def evaluate_circuit(scores: Float[Tensor, "layers columns"], truth: Float[Tensor, "layers columns"]) -> CircuitScores:
+def evaluate_circuit(scores: Float[Tensor, "layers columns"], truth: Float[Tensor, "_ _"]) -> CircuitScores:
     """Hold scores against the heads that are known.
 
     Args:

@@ -3,7 +3,7 @@ r"""A transformer as nodes: what each attention head, and each MLP, adds to the 
 With the values :math:`z_{l,h}` that head h of layer l has mixed, and its rows :math:`W_O^{(h)}` of the output map, the head adds :math:`r_{l,h} = z_{l,h} W_O^{(h)}`: the heads' outputs, and the map's bias, sum to the attention's output.
 Nodes are counted row by row over a grid of layers and heads, "L0H0", "L0H1", ...; with MLPs as nodes there is a column more, "L0MLP".
 
-An architecture is recognised by the names of its modules: this library's sequence models with softmax attention, GPT-2 and its like in `transformers`, and Llama and its like (Mistral, Qwen, ...), where heads are the query heads.
+An architecture is recognised by the names of its modules: this library's sequence models with mixers of several heads, GPT-2 and its like in `transformers`, and Llama and its like (Mistral, Qwen, ...), where heads are the query heads.
 The heads' values are pooled over positions before they go through the output map, which is linear, so that outputs at single positions are never kept.
 
 Source: O'Neill and Bui (2024), section 3; Elhage et al., A Mathematical Framework for Transformer Circuits (2021), for the sum over heads.
@@ -90,7 +90,7 @@ class HeadedModel:
         found = next(((layout, blocks) for layout in _LAYOUTS if (blocks := _blocks(names, layout.out))), None)
         if found is None:
             raise InputError(
-                f"{type(model).__name__} has no attention heads that can be told apart: what is known are sequence models with softmax attention, and transformers of the families of GPT-2 and Llama"
+                f"{type(model).__name__} has no attention heads that can be told apart: what is known are sequence models with mixers of several heads, and transformers of the families of GPT-2 and Llama"
             )
         layout, blocks = found
         self.layers = tuple(_layer(model, layout, block) for block in blocks)

@@ -32,7 +32,7 @@ class Prompts:
     """
 
     tokens: Int[Tensor, "prompts length"]
-    mask: Bool[Tensor, "prompts length"]
+    mask: Bool[Tensor, "_ _"]
 
     def __post_init__(self) -> None:
         if self.tokens.shape != self.mask.shape:
@@ -96,8 +96,8 @@ class Contrast:
     name: str
     positives: Prompts
     negatives: Prompts
-    right: Int[Tensor, "prompts right"]
-    wrong: Int[Tensor, "prompts wrong"] | None = None
+    right: Int[Tensor, "_ right"]
+    wrong: Int[Tensor, "_ wrong"] | None = None
     truth: tuple[Node, ...] = field(default=())
     model: str = ""
 
