@@ -24,7 +24,7 @@ from ordinate.ground.errors import InputError, choose
 from ordinate.ground.seeds import derive, generator
 from ordinate.models.sparse_autoencoder import CircuitSAE, sparse_loss
 from ordinate.train.ensemble import Ensemble, EnsembleLoss
-from ordinate.train.fit import fit
+from ordinate.train.fit import Batch, fit
 from ordinate.train.recipe import Recipe
 
 __all__ = [
@@ -99,10 +99,14 @@ def fit_autoencoders(
     rows = [torch.randperm(len(outputs), generator=generator(seed, "examples", number))[: how.examples] for number in range(count)]
     batch = {"outputs": torch.stack([outputs[some].flatten(0, 1) for some in rows])}
     stacked = cast(CircuitSAE, ensemble.stacked)
+
+    def same(step: int, rank: int = 0, world: int = 1) -> Batch:
+        return batch
+
     fit(
         ensemble,
         EnsembleLoss(lambda sae, batch: sparse_loss(batch["outputs"], *sae(batch["outputs"]), how.l1), own=True),
-        lambda step, rank=0, world=1: batch,
+        same,
         Recipe(steps=how.steps, lr=how.lr, schedule="constant"),
         seed=seed,
         device=device,

@@ -10,7 +10,7 @@ Queries, keys and values of a head share their input; a block must have its norm
 Source: Conmy et al., Towards Automated Circuit Discovery for Mechanistic Interpretability (NeurIPS 2023).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,6 +26,7 @@ from ordinate.ground.errors import InputError, choose
 __all__ = ["DIVERGENCES", "EdgeRunner", "edge_pruning", "prune_edges"]
 
 DIVERGENCES = ("kl", "loss")
+Change = Callable[[Tensor], Tensor]
 
 
 class EdgeRunner:
@@ -67,7 +68,7 @@ class EdgeRunner:
         """Logits after the last token of every positive prompt with the edges that are `kept`."""
         heads, columns = self.headed.heads, self.headed.shape[1]
         away = (self.before & ~kept).float()
-        changes = {}
+        changes: dict[str, Change] = {}
         differences: list[Tensor] = []  # r' - r of the nodes so far, (columns, N, T, D) a layer; heads and MLP apart
 
         def shift(destinations: slice) -> Tensor | float:
@@ -76,13 +77,13 @@ class EdgeRunner:
             gone = away[:done, destinations]
             return torch.einsum("sd,sntw->dntw", gone, torch.cat(differences)) if bool(gone.any()) else 0.0
 
-        def reader(destinations: slice):  # type: ignore[no-untyped-def]
+        def reader(destinations: slice) -> Change:
             def change(stream: Tensor) -> Tensor:
                 return (stream.unflatten(0, (heads, -1)) + shift(destinations)).flatten(0, 1)
 
             return change
 
-        def gather(layer: int):  # type: ignore[no-untyped-def]
+        def gather(layer: int) -> Change:
             def change(values: Tensor) -> Tensor:
                 by_copy = values.unflatten(0, (heads, -1)).unflatten(-1, (heads, -1))
                 own = torch.stack([by_copy[head, :, :, head] for head in range(heads)])
@@ -93,7 +94,7 @@ class EdgeRunner:
 
             return change
 
-        def watch(layer: int):  # type: ignore[no-untyped-def]
+        def watch(layer: int) -> Change:
             def change(added: Tensor) -> Tensor:
                 differences.append(self._patched[layer][heads:] - added.unflatten(0, (heads, -1))[:1])
                 return added

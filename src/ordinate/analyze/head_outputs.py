@@ -11,7 +11,7 @@ Source: O'Neill and Bui (2024), section 3; Elhage et al., A Mathematical Framewo
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -181,18 +181,17 @@ def _blocks(names: Iterable[str], out: str) -> list[str]:
 
 def _layer(model: nn.Module, layout: _Layout, block: str) -> Layer:
     out, _ = named_module(model, f"{block}.{layout.out}")
-    weight = out.weight
-    assert isinstance(weight, Tensor)
+    weight = cast(Tensor, out.weight)
     # `transformers` keeps GPT-2's maps as (in, out); torch's own linear layers are (out, in).
     rows = weight if type(out).__name__ == "Conv1D" else weight.mT
     attention, _ = named_module(model, f"{block}.{layout.out.rpartition('.')[0]}")
     heads = getattr(attention, "count", None) or getattr(attention, "num_heads", None) or _configured_heads(model)
     if not heads or rows.shape[0] % heads:
         raise InputError(f"{block}: {rows.shape[0]} values cannot be divided among {heads} heads")
-    parts = {key: f"{block}.{getattr(layout, key)}" for key in ("mlp", "norm", "mlp_norm")}
-    for name in parts.values():
+    mlp, norm, mlp_norm = (f"{block}.{part}" for part in (layout.mlp, layout.norm, layout.mlp_norm))
+    for name in (mlp, norm, mlp_norm):
         named_module(model, name)
-    return Layer(f"{block}.{layout.out}", **parts, weight=rows.detach().unflatten(0, (heads, -1)))
+    return Layer(f"{block}.{layout.out}", mlp, norm, mlp_norm, rows.detach().unflatten(0, (heads, -1)))
 
 
 def _configured_heads(model: nn.Module) -> int | None:

@@ -78,12 +78,12 @@ def gated(headed: HeadedModel, gates: Float[Tensor, "layers columns"], values: V
         by_name[f"{layer.out}:input"] = row[: headed.heads].repeat_interleave(headed.width)
         if headed.mlp:
             by_name[layer.mlp] = row[headed.heads]
-    changes = {name: _mix(gate, values[name]) for name, gate in by_name.items() if gate.requires_grad or not bool((gate == 1).all())}
+    changes = {name: _Mixed(gate, values[name]) for name, gate in by_name.items() if gate.requires_grad or not bool((gate == 1).all())}
     with replaced(headed.model, changes):
         yield headed
 
 
-class _mix:
+class _Mixed:
     """An activation a becomes g a + (1 - g) v."""
 
     def __init__(self, gate: Tensor, value: Tensor) -> None:

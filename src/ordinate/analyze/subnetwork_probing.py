@@ -22,7 +22,7 @@ from ordinate.analyze.head_outputs import HeadedModel
 from ordinate.analyze.head_patching import check_aligned, gated, values_of
 from ordinate.data.contrasts import Contrast
 from ordinate.ground.errors import choose
-from ordinate.train.fit import fit
+from ordinate.train.fit import Batch, fit
 from ordinate.train.recipe import Recipe
 
 __all__ = ["HardConcrete", "subnetwork_probing"]
@@ -84,15 +84,19 @@ def subnetwork_probing(
     with torch.no_grad():
         whole = headed.last_logits(contrast.positives).log_softmax(dim=1)
 
-    def loss(gates: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    gates = HardConcrete(headed.shape)
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
         with gated(headed, gates(), values):
             logits = headed.last_logits(contrast.positives)
         if divergence == "kl":
             far = F.kl_div(logits.log_softmax(dim=1), whole, reduction="batchmean", log_target=True)
         else:
             far = -contrast.preference(logits).mean()
-        return far + l0 * gates.open_probability().mean()  # type: ignore[operator]
+        return far + l0 * gates.open_probability().mean()
 
-    gates = HardConcrete(headed.shape)
-    fit(gates, loss, lambda step, rank=0, world=1: {}, Recipe(steps=steps, lr=lr, schedule="constant"), seed=seed)
+    def nothing(step: int, rank: int = 0, world: int = 1) -> Batch:
+        return {}
+
+    fit(gates, loss, nothing, Recipe(steps=steps, lr=lr, schedule="constant"), seed=seed)
     return gates.open_probability().detach()

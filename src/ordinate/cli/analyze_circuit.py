@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -162,7 +162,13 @@ def circuit(
         seed=seed,
         device=device,
     )
-    document = {"model": str(model), "prompts": len(ours), "layers": headed.shape[0], "heads": headed.heads, **result.to_json()}
+    document: dict[str, Any] = {
+        "model": str(model),
+        "prompts": len(ours),
+        "layers": headed.shape[0],
+        "heads": headed.heads,
+        **result.to_json(),
+    }
     grids = {"codes": result.scores, "edges": result.votes, "output norm": result.norms, "mean difference": result.differences}
     if known is not None:
         document["truth"] = known.tolist()

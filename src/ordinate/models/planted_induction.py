@@ -9,6 +9,7 @@ Source of the circuit: Olsson et al., In-context Learning and Induction Heads (2
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -105,8 +106,7 @@ def _plant(
     output: Float[Tensor, "width dim"],
 ) -> None:
     """Make a head read these directions, a channel each, and write one for each channel, of norm 1 where the stream has norm sqrt(2)."""
-    module = model.get_submodule(f"backbone.blocks.{place[0]}.mixer.heads")
-    assert isinstance(module, Heads)
+    module = cast(Heads, model.get_submodule(f"backbone.blocks.{place[0]}.mixer.heads"))
     dim, width = query.shape[1], module.width
     channels = slice(place[1] * width, (place[1] + 1) * width)
     for part, rows in enumerate((_SHARP * query, key, value)):

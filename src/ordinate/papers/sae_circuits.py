@@ -17,9 +17,13 @@ FULL = ("full", "gpu")
 PLANTED = "A planted induction circuit of two heads among twelve (3 layers, width 128, 24 tokens), 250 pairs of prompts, five autoencoders a model; their AUC is averaged, as the trials of the repository are"
 
 
+def _circuit(setting: Setting) -> Planted:
+    return Planted(pairs=setting.pick(smoke=60, full=250), layers=setting.pick(smoke=2, full=3))
+
+
 def _planted(setting: Setting) -> Comparison:
     """One planted circuit a seed, all methods."""
-    task = CircuitRecovery(Planted(setting.pick(smoke=100, full=250)))
+    task = CircuitRecovery(_circuit(setting))
     names = setting.pick(
         smoke=("codes, one autoencoder", "codes, edges", "output norm", "edge pruning"),
         full=(
@@ -58,9 +62,9 @@ def _trained(setting: Setting) -> Comparison:
 
 
 def _varied(name: str, setting: Setting, plans: dict[str, Autoencoding]) -> Comparison:
-    task = CircuitRecovery(Planted(setting.pick(smoke=100, full=250)))
-    arms = [Arm(title, partial(ByCodes, how), role="ablation") for title, how in plans.items()]
-    return Comparison(name, task, arms, seeds=setting.pick(smoke=1, full=None))
+    count = setting.pick(smoke=2, full=5)
+    arms = [Arm(title, partial(ByCodes, how, autoencoders=count), role="ablation") for title, how in plans.items()]
+    return Comparison(name, CircuitRecovery(_circuit(setting)), arms, seeds=setting.pick(smoke=1, full=None))
 
 
 def _examples(setting: Setting) -> Comparison:
