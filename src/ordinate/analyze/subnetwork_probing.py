@@ -11,6 +11,8 @@ Sources: Cao et al., Low-Complexity Probing via Finding Subnetworks (NAACL 2021)
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
@@ -51,6 +53,19 @@ class HardConcrete(nn.Module):
     def open_probability(self) -> Float[Tensor, "*shape"]:
         """P(g > 0)."""
         return (self.alpha - _TEMPERATURE * math.log(-_LOW / _HIGH)).sigmoid()
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """Within the ``with``, no parameter of the model needs a gradient."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 def subnetwork_probing(
@@ -98,5 +113,6 @@ def subnetwork_probing(
     def nothing(step: int, rank: int = 0, world: int = 1) -> Batch:
         return {}
 
-    fit(gates, loss, nothing, Recipe(steps=steps, lr=lr, schedule="constant"), seed=seed)
+    with _frozen(headed.model):
+        fit(gates, loss, nothing, Recipe(steps=steps, lr=lr, schedule="constant"), seed=seed)
     return gates.open_probability().detach()

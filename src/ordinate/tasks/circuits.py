@@ -83,7 +83,7 @@ class Planted:
 
 @dataclass(frozen=True)
 class TrainedInduction:
-    """A small transformer without MLPs to speak of, trained here on repeated tokens.
+    """A small transformer with relative positions and narrow MLPs, trained here on repeated tokens.
 
     Attributes:
         pairs: N.
@@ -91,15 +91,17 @@ class TrainedInduction:
         length: T.
         periods: of the repetitions, drawn for every sequence.
         cost: a head is in the circuit whose mean-ablation costs at least this share of right answers.
+        dim, layers, heads: of the model.
+        batch_size, lr: of training.
     """
 
     pairs: int = 250
-    steps: int = 2000
+    steps: int = 1000
     length: int = 24
     periods: tuple[int, int] = (5, 11)
     cost: float = 0.1
     dim: int = 64
-    layers: int = 2
+    layers: int = 3
     heads: int = 4
     batch_size: int = 64
     lr: float = 3e-3
