@@ -77,6 +77,13 @@ def test_evidence_is_stale_when_code_changes_and_not_when_prose_does(tmp_path: P
     assert changed_sources(recorded, ["ordinate.probe"]) == ["ordinate.probe"]
 
 
+def test_a_note_may_be_written_after_the_evidence_and_a_bar_may_not() -> None:
+    claim = 'Claim(name="a", bars=[level("x", "y", at_least={})], note="{}")\n'
+    assert _meaning(claim.format(1, "Early.")) == _meaning(claim.format(1, "Early, as it turned out."))
+    assert _meaning(claim.format(1, "")) != _meaning(claim.format(2, ""))
+    assert _meaning('Arm(note="a")') != _meaning('Arm(note="b")')
+
+
 def test_the_hash_of_a_source_is_the_same_under_every_python() -> None:
     """Recorded under 3.11; the syntax trees of 3.12 and 3.13 have other empty fields, which do not count."""
     source = 'def f(x, *, y=None, **rest) -> str:\n    """About."""\n    return f"{x:>{y}} {rest!r}"\n'

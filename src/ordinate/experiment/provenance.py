@@ -73,7 +73,7 @@ def _file_of(module: str) -> Path | None:
 
 @cache
 def _meaning(source: str) -> tuple[str, frozenset[str]]:
-    """A hash of the code of a file, without its docstrings, comments and layout, and the modules of ours that it imports."""
+    """A hash of the code of a file, without its docstrings, comments, layout and claims' notes, and the modules of ours that it imports."""
     tree = ast.parse(source)
     imported: set[str] = set()
     for node in ast.walk(tree):
@@ -87,6 +87,8 @@ def _meaning(source: str) -> tuple[str, frozenset[str]]:
             and ast.get_docstring(node, clean=False) is not None
         ):
             node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Claim":
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "note"]  # what explains a verdict is written after it
     digest = hashlib.blake2b(repr(_structure(tree)).encode(), digest_size=8).hexdigest()
     return digest, frozenset(name for name in imported if name.startswith("ordinate."))
 
@@ -102,7 +104,7 @@ def _structure(value: Any) -> Any:
 def source_hashes(roots: Iterable[str]) -> dict[str, str]:
     """A hash for every module of ours that `roots` depend on, by name.
 
-    The imports are followed as text. Docstrings, comments and layout do not count. The spine itself (`ordinate.experiment`) is left out: it measures and records, and the verdicts that it
+    The imports are followed as text. Docstrings, comments, layout and the notes of claims do not count. The spine itself (`ordinate.experiment`) is left out: it measures and records, and the verdicts that it
     draws are drawn again from the recorded rows by the tests.
     """
     hashes: dict[str, str] = {}
