@@ -18,7 +18,7 @@ from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from ordinate.ground.errors import InputError, choose
 from ordinate.ground.seeds import derive, generator
@@ -100,12 +100,16 @@ def fit_autoencoders(
     batch = {"outputs": torch.stack([outputs[some].flatten(0, 1) for some in rows])}
     stacked = cast(CircuitSAE, ensemble.stacked)
 
+    def loss(sae: nn.Module, batch: Batch) -> Tensor:
+        features, reconstruction = sae(batch["outputs"])
+        return sparse_loss(batch["outputs"], features, reconstruction, how.l1)
+
     def same(step: int, rank: int = 0, world: int = 1) -> Batch:
         return batch
 
     fit(
         ensemble,
-        EnsembleLoss(lambda sae, batch: sparse_loss(batch["outputs"], *sae(batch["outputs"]), how.l1), own=True),
+        EnsembleLoss(loss, own=True),
         same,
         Recipe(steps=how.steps, lr=how.lr, schedule="constant"),
         seed=seed,

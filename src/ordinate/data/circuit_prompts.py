@@ -194,7 +194,10 @@ def indirect_objects(encode: Encode, count: int = 250, *, seed: int = 0) -> Cont
     draws = generator(seed, "indirect objects")
     names = _one_token(encode, _PEOPLE)
     people = _enough(names, 5, "names")
-    positives, negatives, right, wrong = [], [], [], []
+    positives: list[Sequence[int]] = []
+    negatives: list[Sequence[int]] = []
+    right: list[list[int]] = []
+    wrong: list[list[int]] = []
     for number in range(count):
         subject, other, *third = _pick(people, 5, draws)
         first, second = (subject, other) if number % 2 else (other, subject)
@@ -228,18 +231,21 @@ def greater_than(encode: Encode, count: int = 250, *, seed: int = 0) -> Contrast
     digits: dict[int, int] = {}
     whole: dict[tuple[int, int], bool] = {}
     for century in centuries:
-        for years in range(1, 100):
-            tokens = encode(f"{lead} {century}{years:02d}")
+        for last in range(1, 100):
+            tokens = encode(f"{lead} {century}{last:02d}")
             fits = len(tokens) == before + 2 and tokens[-2] == encode(f"{lead} {century}")[-1]
-            whole[century, years] = fits
+            whole[century, last] = fits
             if fits:
-                digits.setdefault(years, int(tokens[-1]))
+                digits.setdefault(last, int(tokens[-1]))
     usable = [century for century in centuries if whole[century, 1]]
     years = [each for each in range(2, 99) if each in digits]
     if not usable or len(years) < 2 or len(digits) < 50:
         raise InputError("this tokenizer does not cut a year such as 1732 into a token for 17 and one for 32")
     nouns = list(_one_token(encode, _NOUNS)) or ["war"]
-    positives, negatives, right, wrong = [], [], [], []
+    positives: list[Sequence[int]] = []
+    negatives: list[Sequence[int]] = []
+    right: list[list[int]] = []
+    wrong: list[list[int]] = []
     for number in range(count):
         year = years[number % len(years)]
         fitting = [century for century in usable if whole[century, year]]
@@ -279,7 +285,10 @@ def docstrings(encode: Encode, count: int = 250, *, seed: int = 0) -> Contrast:
     draws = generator(seed, "docstrings")
     words = _one_token(encode, _WORDS)
     names = _enough(words, 24, "argument names")
-    positives, negatives, right, wrong = [], [], [], []
+    positives: list[Sequence[int]] = []
+    negatives: list[Sequence[int]] = []
+    right: list[list[int]] = []
+    wrong: list[list[int]] = []
     for _ in range(count):
         drawn = _pick(names, 24, draws)
         head, arguments, prose, others = drawn[0], drawn[1:7], drawn[7:12], drawn[12:]

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from ordinate.analyze.circuits import CircuitResult
@@ -75,4 +76,4 @@ def _grid(place: Axes, values: Tensor, title: str, truth: Tensor | None) -> None
     place.set_xlabel("head", fontsize=8.5)
     place.set_ylabel("layer", fontsize=8.5)
     for axis in (place.xaxis, place.yaxis):
-        axis.get_major_locator().set_params(integer=True)
+        axis.set_major_locator(MaxNLocator(integer=True))

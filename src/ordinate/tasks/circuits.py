@@ -112,9 +112,20 @@ class TrainedInduction:
         Raises:
             InputError: it has not learnt enough for any head, or all heads, to be in the circuit.
         """
-        arguments = {"dim": self.dim, "depth": self.layers, "heads": self.heads, "max_length": self.length, "mlp_ratio": 0.25}
         # With positions as biases of the offset a head that looks one back is learnt soon; with learned positions most steps go into that.
-        model = make_seeded(lambda: Sequence(vocabulary=VOCABULARY, mixer="softmax-rpe", position="none", **arguments), seed)
+        model = make_seeded(
+            lambda: Sequence(
+                vocabulary=VOCABULARY,
+                dim=self.dim,
+                depth=self.layers,
+                heads=self.heads,
+                mixer="softmax-rpe",
+                position="none",
+                max_length=self.length,
+                mlp_ratio=0.25,
+            ),
+            seed,
+        )
 
         def draw(draws: torch.Generator) -> Batch:
             tokens, _ = sample_repeats(self.batch_size, self.length, self.periods, VOCABULARY, draws)
@@ -262,7 +273,7 @@ class CircuitRecovery(Task):
     def run(self, arm: Arm, run: Run) -> Outcome:
         """Rank the heads of the seed's subject, and hold the ranking against its circuit."""
         ranker: Ranker = arm.make()
-        subject, values, random = (make(self.subject, run.seed) for make in (_subject, _means, _random_area))
+        subject, values = _subject(self.subject, run.seed), _means(self.subject, run.seed)
         start = time.perf_counter()
         rankings = ranker(subject, derive(run.seed, "ranking"))
         seconds = time.perf_counter() - start
@@ -276,7 +287,7 @@ class CircuitRecovery(Task):
                 "balance": sum(each.balance for each in every) / len(every),
                 "F1": sum(each.f1 for each in every) / len(every),
                 "faithfulness": kept,
-                "over random": kept - random,
+                "over random": kept - _random_area(self.subject, run.seed),
                 "completeness": area(faithfulness(subject.headed, together, subject.contrast, values, complete=True)),
                 "seconds": seconds,
             },
