@@ -264,7 +264,7 @@ PAPER = Paper(
             published="5 numbers, no glimpse: accuracy 65 % without processing, 84 % after 1 step, 88 after 5, 90 after 10; pointer network 81 % (Table 1)",
             comparison=_few,
             bars=_process_bars,
-            note=f"800 steps of 128 sets; {RECIPE}.",
+            note=f"800 steps of 128 sets; {RECIPE}. What is undecided is the pointer network with a glimpse: 56 to 68 %, against 57 % of the writer that starts blind. The others are 14 points and more ahead of it in every seed.",
         ),
         Claim(
             name="glimpses",
@@ -272,7 +272,7 @@ PAPER = Paper(
             published="5 numbers, 0 and 1 glimpse: no processing 65 and 84 %, pointer network 81 and 90 % (Table 1)",
             comparison=_few,
             bars=_glimpse_bars,
-            note=f"800 steps of 128 sets; {RECIPE}.",
+            note=f"800 steps of 128 sets; {RECIPE}. After as many steps the pointer network is behind with a glimpse, whose weights have to be learnt too: 56 to 68 % against 70 to 74 %.",
             scales=("full", "gpu"),
         ),
         Claim(
@@ -298,7 +298,7 @@ PAPER = Paper(
             bars=lambda setting: [
                 gain("pointer-by-angle", "pointer", f"accuracy@{setting.pick(smoke=4, full=6, gpu=20)}", at_least=5, unit="%")
             ],
-            note="6 points, 800 steps of 64; a Read-Process-Write that sees no order stands beside them.",
+            note="6 points, 800 steps of 64; a Read-Process-Write that sees no order stands beside them. In two seeds of three the pointer network that reads them unsorted has hardly begun to learn (0 and 2 %), in the third it has 49 %; sorted it has 72 to 75 %.",
             scales=("full", "gpu"),
         ),
         Claim(
@@ -315,7 +315,7 @@ PAPER = Paper(
             published="Penn Treebank, perplexity: natural 86, reversed 86, three-word reversal 96, and 10 higher in training too (section 5.1.1)",
             comparison=_texts,
             bars=_text_bars,
-            note="Words of tinyshakespeare, the 1,000 most frequent; one layer of 96 units, 400 steps, against two layers of 650 for 39 epochs. A small model that sees 35 words at a time loses more by broken neighbourhoods than a large one does.",
+            note="Words of tinyshakespeare, the 1,000 most frequent; one layer of 96 units, 400 steps, against two layers of 650 for 39 epochs. A small model that sees 35 words at a time loses more by broken neighbourhoods than a large one does. The reversed text comes within 4 % of the natural one in every seed, which three seeds cannot place within 3 %.",
         ),
         Claim(
             name="orders-of-trees",
@@ -323,7 +323,7 @@ PAPER = Paper(
             published="F1 89.5 % against 81.5 % (section 5.1.2)",
             comparison=_trees,
             bars=_tree_bars,
-            note="Sentences of a small grammar, trees of at most 5 levels, instead of the Penn Treebank; 64 units, 500 steps of 64 sentences.",
+            note="Sentences of a small grammar, trees of at most 5 levels, instead of the Penn Treebank; 64 units, 500 steps of 64 sentences. Depth first is ahead in every seed, by 9 to 33 points.",
         ),
         Claim(
             name="head-first",
@@ -331,7 +331,7 @@ PAPER = Paper(
             published="with few samples, and tables that are not peaky, head first is better (section 5.1.4)",
             comparison=_star_few,
             bars=_star_bars,
-            note="20 variables of 10 values, 500 samples, stopped early on held-out ones.",
+            note="20 variables of 10 values, 500 samples, stopped early on held-out ones. The gap is smaller head first in every seed, by 13 to 24 %.",
         ),
         Claim(
             name="head-anywhere",
