@@ -243,7 +243,7 @@ PAPER = Paper(
             "O(L P^3), and O(L (P_i^3 + P_i^2 P)) with inducing points",
             _cost,
             _cost_bars,
-            note="One learned layer in float64. Element-wise work, which is linear in the inducing points, keeps the last exponent below 2 at these sizes.",
+            note="One learned layer in float64. Element-wise work, which is linear in the inducing points, keeps the last exponent below 2 at these sizes. The machine was busy with other work while this was timed, and times of short steps spread widely.",
         ),
         Claim(
             "representations-help",
