@@ -57,7 +57,7 @@ def explained_by_regressions(layers: Sequence[Tensor], features: Tensor) -> list
 
 
 def similarity_by_scipy(x: Tensor, y: Tensor) -> float:
-    """The peer of `rsa` of two `rdm`s."""
+    """The peer of `rsa` on two matrices of `rdm`."""
     return float(spearmanr(pdist(x.numpy(), "correlation"), pdist(y.numpy(), "correlation")).statistic)
 
 
