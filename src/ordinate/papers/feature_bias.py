@@ -256,7 +256,7 @@ PAPER = Paper(
             published="figures only",
             comparison=_harder,
             bars=[level("easy and harder", "ratio", at_least=1.4, unit="x"), *_learnt("easy and harder", "easy", "hard")],
-            note="The parity of four bits, with Adam at 0.001: SGD left it unlearnt after as many steps. Most of the variance is then explained by neither feature.",
+            note="The parity of four bits, with Adam at 0.001: SGD left it unlearnt after as many steps. Most of the variance is then explained by neither feature. Seeds spread from no gap at all to twofold.",
             scales=FULL,
         ),
         Claim(
@@ -360,7 +360,7 @@ PAPER = Paper(
             published="figures only",
             comparison=_position,
             bars=[_between("one first", "one", "other", at_least=0), _between("other first", "one", "other", at_most=0)],
-            note="Whether one token occurs, and whether another does, in 10 tokens of 6 kinds; a causal decoder of 2 layers, seen at the mean over the prompt and the separator after its last layer.",
+            note="Whether one token occurs, and whether another does, in 10 tokens of 6 kinds; a causal decoder of 2 layers, seen at the mean over the prompt and the separator after its last layer. Seeds differ by far more than places do.",
             scales=FULL,
         ),
         Claim(
@@ -378,6 +378,7 @@ PAPER = Paper(
             published="figures only",
             comparison=_architecture,
             bars=[ratio("4 layers, half as wide", "4 layers", "ratio", at_least=0.75, at_most=1.33)],
+            note="The mean is 1; three seeds spread between a half and one and a half.",
             scales=FULL,
         ),
         Claim(
