@@ -61,9 +61,8 @@ def _depths(setting: Setting) -> Comparison:
 
 def _noisy(setting: Setting) -> Comparison:
     """The same network at two noises."""
-    d, n = setting.pick(
-        smoke=(2, 6), full=(2, 6), gpu=(8, 40)
-    )  # few numbers, so that training comes near the Bayes predictor at both noises
+    # Few numbers, so that training comes near the Bayes predictor at both noises.
+    d, n = setting.pick(smoke=(2, 6), full=(2, 6), gpu=(8, 40))
 
     def task(source: LinearPrompts) -> InContext:
         return InContext(
