@@ -67,7 +67,7 @@ def test_probes_search_every_layer() -> None:
     metrics = task.run(task.arm("transformer"), Run(0, SETTING)).metrics
     layers = [metrics[f"R2 weights, layer {layer}"] for layer in range(2)]
     assert metrics["R2 weights"] == max(layers) == layers[int(metrics["layer of weights"])] and metrics["R2 weights, last"] == layers[-1]
-    assert {"R2 moment linear", "layer of moment"} <= metrics.keys()
+    assert {"R2 weights linear, last", "layer of moment"} <= metrics.keys()
 
 
 def test_noise_is_told_by_the_nearest_penalty() -> None:

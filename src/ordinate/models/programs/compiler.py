@@ -77,7 +77,7 @@ class DecoderLayer(nn.Module):
 class ConstructedTransformer(nn.Module):
     """Runs a program in layers of a decoder: `ConstructedTransformer(program)(tokens)` is `program.run(tokens)`, but for rounding and the curvature of products."""
 
-    def __init__(self, program: Program, *, N: float = 1e6, eps: float = 1e-5, activation: str = "gelu") -> None:
+    def __init__(self, program: Program, *, N: float = 3e6, eps: float = 3e-6, activation: str = "gelu") -> None:
         """
         Args:
             program: what it runs.
@@ -116,7 +116,7 @@ class ConstructedTransformer(nn.Module):
         return h[:, 1:, :rows]
 
 
-def compile_program(program: Program, *, N: float = 1e6, eps: float = 1e-5, activation: str = "gelu") -> ConstructedTransformer:
+def compile_program(program: Program, *, N: float = 3e6, eps: float = 3e-6, activation: str = "gelu") -> ConstructedTransformer:
     """The transformer that runs a program. See `ConstructedTransformer`.
 
     Raises:
