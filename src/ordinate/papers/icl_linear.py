@@ -249,7 +249,7 @@ PAPER = Paper(
                 level("deep", "R2 weights, last", at_least=0.6),
                 gain("deep", "control", "R2 weights, last", at_least=0.2),
             ],
-            note="After d = 3 pairs; 4 layers. R2 rises from layer to layer, from 0.18 to 0.39, and stays at 0.2 in the control: what is missing is depth or training.",
+            note="After d = 3 pairs; 4 layers. R2 rises from layer to layer, from 0.29 to 0.65, and stays at 0.45 in the control: 0.19 apart, at a bar of 0.2.",
             scales=FULL,
         ),
         Claim(
@@ -258,7 +258,6 @@ PAPER = Paper(
             published="X'y from about layer 7 of 16, w from about layer 12 (d = 4)",
             comparison=_depths,
             bars=[_minus("deep", "layer of weights", "layer of moment", at_least=0, unit="layers")],
-            note="In 4 layers both are read best at or next to the last one.",
             scales=FULL,
         ),
         Claim(
