@@ -73,3 +73,7 @@ def test_a_curve_says_what_it_is_drawn_over() -> None:
 def test_a_logarithmic_axis_has_room_for_the_smallest_and_largest_floats() -> None:
     axis = Axis.around([1.2e-308, 1.7e308], log=True)
     assert 0 < axis.low < axis.high < float("inf") and axis.ticks()
+
+
+def test_fewer_digits_than_a_number_has_before_its_point_need_no_power_of_ten() -> None:
+    assert [number(value, 2) for value in (4.12, 99.4, 99.6, 106.1, 214.4)] == ["4.1", "99", "100", "106", "214"]

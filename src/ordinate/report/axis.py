@@ -24,7 +24,7 @@ def number(value: float, digits: int = 3) -> str:
         mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
         mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
         text = f"{mantissa}e{int(power)}"
-    elif size >= 1000:
+    elif size >= 1000 or size >= 10**digits - 0.5:  # where rounding to digits would take a power of ten
         text = f"{value:,.0f}"
     else:
         text = f"{value:.{digits}g}"
