@@ -23,7 +23,7 @@ from ordinate.tasks.in_context import InContext
 __all__ = ["ProbedInContext"]
 
 _HIDDEN = 512
-_RATE = 1e-2  # of the rates of the paper, 1e-4 to 1e-2, the one with which probes of every layer end best after so few steps
+_RATE = 1e-2  # of 1e-3, 3e-3 and 1e-2 the one with which probes of every layer end best after so few steps
 _FAR = 4.0  # d noisy pairs for d weights can be nearly singular: a few such rows would be most of the variance
 
 
