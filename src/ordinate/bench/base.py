@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from ordinate.experiment.measure import fit_exponent
 from ordinate.ground.discovery import offered
 from ordinate.ground.errors import choose
 
-__all__ = ["Bench", "BenchResult", "Timing", "get_bench", "list_benches"]
+__all__ = ["Bench", "BenchResult", "Timing", "fitted_exponents", "get_bench", "list_benches"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,21 @@ class Bench:
     title: str
     run: Callable[[Sequence[int] | None, str, bool, Callable[[str], Any]], BenchResult]
     sizes: tuple[int, ...] = ()
+
+
+def fitted_exponents(rows: Sequence[Timing], *, start: int = 0) -> dict[str, tuple[float, float, float]]:
+    """The exponent of time in the size, with its interval, of every contender that was timed at three sizes or more.
+
+    Args:
+        rows: the timings.
+        start: the least size that counts.
+    """
+    found = {}
+    for contender in dict.fromkeys(row.contender for row in rows):
+        times = [(row.size, row.seconds) for row in rows if row.contender == contender and row.size is not None and row.size >= start]
+        if len(times) >= 3:
+            found[contender] = fit_exponent(*zip(*times, strict=True))
+    return found
 
 
 @cache

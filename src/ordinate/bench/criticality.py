@@ -16,8 +16,8 @@ from ordinate.analyze.empirical import empirical_ntk
 from ordinate.analyze.flow import rg_flow
 from ordinate.analyze.kernels import cross_averages
 from ordinate.analyze.layerwise import draw_layers
-from ordinate.bench.base import Bench, BenchResult, Timing
-from ordinate.experiment.measure import fit_exponent, measure_peak_memory, measure_time
+from ordinate.bench.base import Bench, BenchResult, Timing, fitted_exponents
+from ordinate.experiment.measure import measure_peak_memory, measure_time
 from ordinate.nn.activations import Activation
 from ordinate.nn.deep_mlp import DeepMLP
 from ordinate.nn.variance_init import variance_init_
@@ -75,7 +75,7 @@ def _flow(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callable
         for contender, call in calls.items():
             watch(f"{contender}, {depth} layers")
             rows.append(Timing(contender, depth, measure_time(call, repeats=3 if quick else 9)))
-    return BenchResult(rows, "ordinate, ten quantities", "layers", _exponents(rows))
+    return BenchResult(rows, "ordinate, ten quantities", "layers", fitted_exponents(rows))
 
 
 def _kernels(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callable[[str], Any]) -> BenchResult:
@@ -97,7 +97,7 @@ def _kernels(sizes: Sequence[int] | None, device: str, quick: bool, watch: Calla
             error = float(((found if isinstance(found, Tensor) else found[0]) - exact).abs().max() / exact.abs().max())
             rows.append(Timing(contender, inputs, seconds, extra={"largest error": error}))
     remark = "ways by pairs are timed up to 32 inputs; one layer, values and derivatives"
-    return BenchResult(rows, "closed form", "inputs", _exponents(rows), [remark])
+    return BenchResult(rows, "closed form", "inputs", fitted_exponents(rows), [remark])
 
 
 def _ensembles(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callable[[str], Any]) -> BenchResult:
@@ -117,7 +117,7 @@ def _ensembles(sizes: Sequence[int] | None, device: str, quick: bool, watch: Cal
             watch(f"{contender}, width {width}")
             rows.append(Timing(contender, width, measure_time(call, repeats=3 if quick else 9, device=device)))
     remark = f"{NETS} networks of three layers on one input; the last two draw the weights too"
-    return BenchResult(rows, "ensemble", "width", _exponents(rows), [remark])
+    return BenchResult(rows, "ensemble", "width", fitted_exponents(rows), [remark])
 
 
 def _network(width: int, device: str) -> nn.Module:
@@ -148,16 +148,7 @@ def _tangents(sizes: Sequence[int] | None, device: str, quick: bool, watch: Call
             call = partial(empirical_ntk, model, x, method=method)
             seconds = measure_time(call, repeats=3 if quick else 5, device=device)
             rows.append(Timing(contender, width, seconds, None if quick else measure_peak_memory(call, device)))
-    return BenchResult(rows, "by activations", "width", _exponents(rows), ["four layers, 16 inputs, 10 outputs"])
-
-
-def _exponents(rows: Sequence[Timing]) -> dict[str, tuple[float, float, float]]:
-    found = {}
-    for contender in dict.fromkeys(row.contender for row in rows):
-        mine = [(float(row.size), row.seconds) for row in rows if row.contender == contender and row.size is not None]
-        if len(mine) >= 3:
-            found[contender] = fit_exponent([size for size, _ in mine], [seconds for _, seconds in mine])
-    return found
+    return BenchResult(rows, "by activations", "width", fitted_exponents(rows), ["four layers, 16 inputs, 10 outputs"])
 
 
 BENCHES = {

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ordinate.bench.base import Bench, BenchResult, Timing
-from ordinate.experiment.measure import fit_exponent, measure_peak_memory, measure_time
+from ordinate.bench.base import Bench, BenchResult, Timing, fitted_exponents
+from ordinate.experiment.measure import measure_peak_memory, measure_time
 from ordinate.ground.errors import InputError
 from ordinate.models.deep_kernel_machine import DeepKernelMachine
 from ordinate.models.sparse_deep_kernel_machine import SparseDeepKernelMachine
@@ -110,7 +110,7 @@ def _exact(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callabl
             call = partial(_backward, objective)
             seconds = measure_time(call, repeats=3 if quick else 7)
             rows.append(Timing(contender, count, seconds, None if quick else measure_peak_memory(call)))
-    return BenchResult(rows, "ordinate", "rows", _exponents(rows), ["one learned layer, the objective and its gradient, float64"])
+    return BenchResult(rows, "ordinate", "rows", fitted_exponents(rows), ["one learned layer, the objective and its gradient, float64"])
 
 
 def _sparse(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callable[[str], Any]) -> BenchResult:
@@ -125,7 +125,9 @@ def _sparse(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callab
             call = partial(_backward, objective)
             seconds = measure_time(call, repeats=3 if quick else 7)
             rows.append(Timing(contender, inducing, seconds, None if quick else measure_peak_memory(call)))
-    return BenchResult(rows, "ordinate", "inducing points", _exponents(rows), [f"two layers, {BATCH} rows a step, {FEATURES} features"])
+    return BenchResult(
+        rows, "ordinate", "inducing points", fitted_exponents(rows), [f"two layers, {BATCH} rows a step, {FEATURES} features"]
+    )
 
 
 def _growth(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callable[[str], Any]) -> BenchResult:
@@ -137,7 +139,7 @@ def _growth(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callab
             machine = SparseDeepKernelMachine(FEATURES, 1, inducing=inducing, kernels=KERNELS).initialise(x, y)
             call = partial(_backward, partial(machine.collapsed_bound, x, y))
             rows.append(Timing(f"{inducing} inducing points", count, measure_time(call, repeats=3 if quick else 7)))
-    return BenchResult(rows, rows[0].contender, "rows", _exponents(rows), ["the bound of all rows and its gradient"])
+    return BenchResult(rows, rows[0].contender, "rows", fitted_exponents(rows), ["the bound of all rows and its gradient"])
 
 
 def _splits(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callable[[str], Any]) -> BenchResult:
@@ -154,7 +156,7 @@ def _splits(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callab
         for contender, call in calls.items():
             watch(f"{splits} problems {contender}, {count} rows")
             rows.append(Timing(contender, count, measure_time(call, repeats=3 if quick else 7)))
-    return BenchResult(rows, "at once", "rows", _exponents(rows), [f"a step of {splits} problems"])
+    return BenchResult(rows, "at once", "rows", fitted_exponents(rows), [f"a step of {splits} problems"])
 
 
 def _one_by_one(machines: Sequence[DeepKernelMachine]) -> None:
@@ -172,16 +174,7 @@ def _predictions(sizes: Sequence[int] | None, device: str, quick: bool, watch: C
         for contender, call in calls.items():
             watch(f"{contender}, {count} training rows")
             rows.append(Timing(contender, count, measure_time(call, repeats=3 if quick else 9)))
-    return BenchResult(rows, "kept factors", "training rows", _exponents(rows), ["mean and variance of 64 test rows"])
-
-
-def _exponents(rows: Sequence[Timing]) -> dict[str, tuple[float, float, float]]:
-    found = {}
-    for contender in dict.fromkeys(row.contender for row in rows):
-        mine = [(float(row.size), row.seconds) for row in rows if row.contender == contender and row.size is not None]
-        if len(mine) >= 3:
-            found[contender] = fit_exponent([size for size, _ in mine], [seconds for _, seconds in mine])
-    return found
+    return BenchResult(rows, "kept factors", "training rows", fitted_exponents(rows), ["mean and variance of 64 test rows"])
 
 
 BENCHES = {

@@ -14,10 +14,10 @@ from torch import Tensor
 from ordinate.analyze.capture import collect
 from ordinate.analyze.in_context.gaussian import BayesMixture, Representation
 from ordinate.analyze.layer_probes import Target, probe_layers
-from ordinate.bench.base import Bench, BenchResult, Timing
+from ordinate.bench.base import Bench, BenchResult, Timing, fitted_exponents
 from ordinate.data.in_context.prompts import Prompts
 from ordinate.data.in_context.representations import RepresentationPrompts
-from ordinate.experiment.measure import fit_exponent, measure_time
+from ordinate.experiment.measure import measure_time
 from ordinate.models.in_context_transformer import InContextTransformer
 from ordinate.nn.fixed_representation import FixedRepresentation
 
@@ -140,7 +140,7 @@ def _probes(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callab
             seconds = measure_time(call, repeats=1 if quick else 3)
             rows.append(Timing(contender, layers, seconds, extra={"probes": float(fitted)}))
     remark = f"{count} prompts of {PAIRS} pairs to fit and as many to test, width 64, two targets; Adam fits the probes of all positions together alone, in {steps} steps, and tests none"
-    return BenchResult(rows, "ordinate", "layers", _exponents(rows), [remark])
+    return BenchResult(rows, "ordinate", "layers", fitted_exponents(rows), [remark])
 
 
 def _evidence(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callable[[str], Any]) -> BenchResult:
@@ -155,16 +155,9 @@ def _evidence(sizes: Sequence[int] | None, device: str, quick: bool, watch: Call
         for contender, call in calls.items():
             watch(f"{contender}, {count} prompts")
             rows.append(Timing(contender, count, measure_time(call, repeats=1 if quick else 3)))
-    return BenchResult(rows, "ordinate", "prompts", _exponents(rows), [f"{PAIRS} pairs a prompt, two representations of 4 dimensions"])
-
-
-def _exponents(rows: Sequence[Timing]) -> dict[str, tuple[float, float, float]]:
-    found = {}
-    for contender in dict.fromkeys(row.contender for row in rows):
-        mine = [(float(row.size), row.seconds) for row in rows if row.contender == contender and row.size is not None]
-        if len(mine) >= 3:
-            found[contender] = fit_exponent([size for size, _ in mine], [seconds for _, seconds in mine])
-    return found
+    return BenchResult(
+        rows, "ordinate", "prompts", fitted_exponents(rows), [f"{PAIRS} pairs a prompt, two representations of 4 dimensions"]
+    )
 
 
 BENCHES = {

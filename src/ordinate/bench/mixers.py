@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ordinate.bench.base import Bench, BenchResult, Timing
-from ordinate.experiment.measure import fit_exponent, measure_peak_memory, measure_time
+from ordinate.bench.base import Bench, BenchResult, Timing, fitted_exponents
+from ordinate.experiment.measure import measure_peak_memory, measure_time
 from ordinate.nn.mixers import TokenMixer, create_mixer, list_mixers
 from ordinate.nn.mixers.nprf import KernelRPEAttention
 from ordinate.nn.mixers.softmax import RelativeSoftmaxAttention
@@ -119,7 +119,9 @@ def _run(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callable[
             once = measure_time(call, repeats=1, device=device)
             seconds = once if once > _SECONDS_TO_REPEAT else measure_time(call, repeats=3 if quick else 7, warmup=0, device=device)
             rows.append(Timing(label, length, seconds, memory.get(length)))
-    return BenchResult(rows, peer=PEER, size_name="length", exponents=_exponents(rows), remarks=_remarks(rows, lengths))
+    return BenchResult(
+        rows, peer=PEER, size_name="length", exponents=fitted_exponents(rows, start=_FITTED_FROM), remarks=_remarks(rows, lengths)
+    )
 
 
 def _memory(label: str, lengths: Sequence[int], device: str, watch: Callable[[str], Any]) -> dict[int, int]:
@@ -128,15 +130,6 @@ def _memory(label: str, lengths: Sequence[int], device: str, watch: Callable[[st
         return {
             length: pool.submit(_peak, label, length, device, torch.get_num_threads()).result() for length in sorted(lengths, reverse=True)
         }
-
-
-def _exponents(rows: Sequence[Timing]) -> dict[str, tuple[float, float, float]]:
-    found = {}
-    for label in dict.fromkeys(row.contender for row in rows):
-        times = [(row.size, row.seconds) for row in rows if row.contender == label and row.size is not None and row.size >= _FITTED_FROM]
-        if len(times) >= 3:
-            found[label] = fit_exponent(*zip(*times, strict=True))
-    return found
 
 
 def _remarks(rows: Sequence[Timing], lengths: Sequence[int]) -> list[str]:

@@ -13,10 +13,10 @@ import torch
 from scipy.spatial import ConvexHull
 from torch import Tensor, nn
 
-from ordinate.bench.base import Bench, BenchResult, Timing
+from ordinate.bench.base import Bench, BenchResult, Timing, fitted_exponents
 from ordinate.data.planar import Hull, PlanarData
 from ordinate.data.tours import distances, held_karp
-from ordinate.experiment.measure import fit_exponent, measure_peak_memory, measure_time
+from ordinate.experiment.measure import measure_peak_memory, measure_time
 from ordinate.ground.errors import InputError
 from ordinate.models.pointer_network import PointerDecoder, PointerNetwork
 from ordinate.objectives.pointing import Pointing
@@ -106,7 +106,7 @@ def _step(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callable
             watch(f"{contender}, {n} points")
             seconds = measure_time(call, repeats=3 if quick else 7, device=device)
             rows.append(Timing(contender, n, seconds, None if quick else measure_peak_memory(call, device)))
-    return BenchResult(rows, peer="ordinate", size_name="points", exponents=_exponents(rows))
+    return BenchResult(rows, peer="ordinate", size_name="points", exponents=fitted_exponents(rows))
 
 
 def _answered(n: int) -> PlanarData:
@@ -152,15 +152,6 @@ def _hulls(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callabl
     return BenchResult(
         rows, peer="ordinate", size_name="points", remarks=["ordinate's time includes refusing points that coincide or lie on a line"]
     )
-
-
-def _exponents(rows: Sequence[Timing]) -> dict[str, tuple[float, float, float]]:
-    found = {}
-    for contender in dict.fromkeys(row.contender for row in rows):
-        mine = [(float(row.size), row.seconds) for row in rows if row.contender == contender and row.size is not None]
-        if len(mine) >= 3:
-            found[contender] = fit_exponent([size for size, _ in mine], [seconds for _, seconds in mine])
-    return found
 
 
 BENCHES = {

@@ -16,9 +16,9 @@ from torch import Tensor
 from ordinate.analyze.feature_bias import FeatureBiasSuite
 from ordinate.analyze.similarity import rdm, rsa
 from ordinate.analyze.variance_explained import Encoding
-from ordinate.bench.base import Bench, BenchResult, Timing
+from ordinate.bench.base import Bench, BenchResult, Timing, fitted_exponents
 from ordinate.data.controlled.vectors import PRESETS, ControlledFeatures
-from ordinate.experiment.measure import fit_exponent, measure_time
+from ordinate.experiment.measure import measure_time
 from ordinate.nn.perceptron import Perceptron
 from ordinate.train.recipe import Recipe
 
@@ -82,7 +82,7 @@ def _explained(sizes: Sequence[int] | None, device: str, quick: bool, watch: Cal
             watch(f"{contender}, {n} examples")
             rows.append(Timing(contender, n, measure_time(call, repeats=3 if quick else 5)))
     remark = f"{LAYERS} layers of {UNITS} units, {FEATURES} features: each alone, all, and all but each; in double precision, on the CPU"
-    return BenchResult(rows, "ordinate", "examples", _exponents(rows), [remark])
+    return BenchResult(rows, "ordinate", "examples", fitted_exponents(rows), [remark])
 
 
 def _rsa(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callable[[str], Any]) -> BenchResult:
@@ -94,7 +94,11 @@ def _rsa(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callable[
             watch(f"{contender}, {n} examples")
             rows.append(Timing(contender, n, measure_time(call, repeats=3 if quick else 5)))
     return BenchResult(
-        rows, "ordinate", "examples", _exponents(rows), [f"two representations of {UNITS} units, distances by correlation; on the CPU"]
+        rows,
+        "ordinate",
+        "examples",
+        fitted_exponents(rows),
+        [f"two representations of {UNITS} units, distances by correlation; on the CPU"],
     )
 
 
@@ -125,18 +129,9 @@ def _suite(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callabl
         rows,
         "together",
         "networks",
-        _exponents(rows),
+        fitted_exponents(rows),
         ["four layers of 256 to 64, batches of 128; on the CPU, drawing and looking included"],
     )
-
-
-def _exponents(rows: Sequence[Timing]) -> dict[str, tuple[float, float, float]]:
-    found = {}
-    for contender in dict.fromkeys(row.contender for row in rows):
-        mine = [(float(row.size), row.seconds) for row in rows if row.contender == contender and row.size is not None]
-        if len(mine) >= 3:
-            found[contender] = fit_exponent([size for size, _ in mine], [seconds for _, seconds in mine])
-    return found
 
 
 BENCHES = {

@@ -3,15 +3,14 @@
 from pathlib import Path
 
 from jaxtyping import Float
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from ordinate.analyze.circuits import CircuitResult
-from ordinate.ground.files import atomic_path
-from ordinate.report.style import FIGURE_STYLE, THEMES
+from ordinate.report.saving import save_figure
+from ordinate.report.style import THEMES
 
 __all__ = ["save_circuit_figure"]
 
@@ -36,15 +35,7 @@ def save_circuit_figure(
     Raises:
         OSError: the folder cannot be written.
     """
-    paths = []
-    with rc_context(FIGURE_STYLE):
-        figure = _draw(result, title, truth)
-        for kind in ("svg", "png"):
-            path = folder / f"circuit.{kind}"
-            with atomic_path(path) as temporary:
-                figure.savefig(temporary, format=kind, metadata={"Date": None, "Creator": None} if kind == "svg" else {"Software": None})
-            paths.append(path)
-    return paths
+    return save_figure(lambda: _draw(result, title, truth), folder, "circuit")
 
 
 def _draw(result: CircuitResult, title: str, truth: Tensor | None) -> Figure:

@@ -4,13 +4,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ordinate.analyze.criticality_study import CriticalityStudy
-from ordinate.ground.files import atomic_path
-from ordinate.report.style import FIGURE_STYLE, THEMES
+from ordinate.report.saving import save_figure
+from ordinate.report.style import THEMES
 
 __all__ = ["save_criticality_figure"]
 
@@ -31,15 +30,7 @@ def save_criticality_figure(study: CriticalityStudy, folder: Path) -> list[Path]
     Raises:
         OSError: the folder cannot be written.
     """
-    paths = []
-    with rc_context(FIGURE_STYLE):
-        figure = _draw(study)
-        for kind in ("svg", "png"):
-            path = folder / f"criticality.{kind}"
-            with atomic_path(path) as temporary:
-                figure.savefig(temporary, format=kind, metadata={"Date": None, "Creator": None} if kind == "svg" else {"Software": None})
-            paths.append(path)
-    return paths
+    return save_figure(lambda: _draw(study), folder, "criticality")
 
 
 def _draw(study: CriticalityStudy) -> Figure:

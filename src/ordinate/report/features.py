@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ordinate.analyze.feature_report import FeatureReport
-from ordinate.ground.files import atomic_path
-from ordinate.report.style import FIGURE_STYLE, THEMES
+from ordinate.report.saving import save_figure
+from ordinate.report.style import THEMES
 
 __all__ = ["save_feature_figure"]
 
@@ -27,15 +26,7 @@ def save_feature_figure(report: FeatureReport, folder: Path) -> list[Path]:
     Raises:
         OSError: the folder cannot be written.
     """
-    paths = []
-    with rc_context(FIGURE_STYLE):
-        figure = _draw(report)
-        for kind in ("svg", "png"):
-            path = folder / f"features.{kind}"
-            with atomic_path(path) as temporary:
-                figure.savefig(temporary, format=kind, metadata={"Date": None, "Creator": None} if kind == "svg" else {"Software": None})
-            paths.append(path)
-    return paths
+    return save_figure(lambda: _draw(report), folder, "features")
 
 
 def _draw(report: FeatureReport) -> Figure:

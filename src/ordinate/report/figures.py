@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -18,9 +17,9 @@ from ordinate.bench.base import BenchResult
 from ordinate.experiment.comparison import Table
 from ordinate.experiment.evidence import Evidence, Judgement
 from ordinate.experiment.verdict import interval
-from ordinate.ground.files import atomic_path
 from ordinate.report.axis import Axis, across_name, is_geometric, number, spans_decades
-from ordinate.report.style import FIGURE_STYLE, THEMES, VERDICTS, arm_dash
+from ordinate.report.saving import save_figure
+from ordinate.report.style import THEMES, VERDICTS, arm_dash
 
 __all__ = ["save_bench_figures", "save_evidence_figures", "save_table_figures"]
 
@@ -43,10 +42,9 @@ def save_evidence_figures(evidence: Evidence, folder: Path) -> list[Path]:
     Raises:
         OSError: the folder cannot be written.
     """
-    with rc_context(FIGURE_STYLE):
-        paths = _save(_claims_figure(evidence), folder / "claims")
-        for name, table in evidence.tables.items():
-            paths += _save_table(table, folder, f"{name}-")
+    paths = save_figure(lambda: _claims_figure(evidence), folder, "claims")
+    for name, table in evidence.tables.items():
+        paths += _save_table(table, folder, f"{name}-")
     return paths
 
 
@@ -63,8 +61,7 @@ def save_table_figures(table: Table, folder: Path) -> list[Path]:
     Raises:
         OSError: the folder cannot be written.
     """
-    with rc_context(FIGURE_STYLE):
-        return _save_table(table, folder, "")
+    return _save_table(table, folder, "")
 
 
 def save_bench_figures(result: BenchResult, folder: Path, title: str) -> list[Path]:
@@ -84,37 +81,26 @@ def save_bench_figures(result: BenchResult, folder: Path, title: str) -> list[Pa
     times = [(row.contender, row.size, row.seconds * 1e3) for row in result.rows if row.seconds > 0]
     memories = [(row.contender, row.size, row.memory_bytes / 2**20) for row in result.rows if row.memory_bytes]
     paths = []
-    with rc_context(FIGURE_STYLE):
-        if times:
-            paths += _save(_bench_figure(result, times, title, "ms", result.exponents), folder / "time")
-        if memories:
-            paths += _save(_bench_figure(result, memories, title, "peak MiB", {}), folder / "memory")
-        numeric = [
-            key
-            for key in dict.fromkeys(key for row in result.rows for key in row.extra)
-            if all(isinstance(row.extra.get(key, 0.0), int | float) for row in result.rows)
-        ]
-        if numeric and times:
-            paths += _save(_quality_figure(result, numeric, title), folder / "quality")
-    return paths
-
-
-def _save(figure: Figure, stem: Path) -> list[Path]:
-    paths = []
-    for kind in ("svg", "png"):
-        path = stem.with_name(f"{stem.name}.{kind}")
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=kind, metadata={"Date": None, "Creator": None} if kind == "svg" else {"Software": None})
-        paths.append(path)
+    if times:
+        paths += save_figure(lambda: _bench_figure(result, times, title, "ms", result.exponents), folder, "time")
+    if memories:
+        paths += save_figure(lambda: _bench_figure(result, memories, title, "peak MiB", {}), folder, "memory")
+    numeric = [
+        key
+        for key in dict.fromkeys(key for row in result.rows for key in row.extra)
+        if all(isinstance(row.extra.get(key, 0.0), int | float) for row in result.rows)
+    ]
+    if numeric and times:
+        paths += save_figure(lambda: _quality_figure(result, numeric, title), folder, "quality")
     return paths
 
 
 def _save_table(table: Table, folder: Path, prefix: str) -> list[Path]:
     paths = []
     if table.rows and table.metrics:
-        paths += _save(_scores_figure(table), folder / f"{prefix}scores")
+        paths += save_figure(lambda: _scores_figure(table), folder, f"{prefix}scores")
     if any(row.curves for row in table.rows):
-        paths += _save(_curves_figure(table), folder / f"{prefix}curves")
+        paths += save_figure(lambda: _curves_figure(table), folder, f"{prefix}curves")
     return paths
 
 

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ordinate.analyze.in_context.following import Curve, Following
-from ordinate.ground.files import atomic_path
-from ordinate.report.style import FIGURE_STYLE, THEMES
+from ordinate.report.saving import save_figure
+from ordinate.report.style import THEMES
 
 __all__ = ["save_in_context_figure"]
 
@@ -30,15 +29,7 @@ def save_in_context_figure(found: Following, folder: Path, title: str) -> list[P
     Raises:
         OSError: the folder cannot be written.
     """
-    paths = []
-    with rc_context(FIGURE_STYLE):
-        figure = _draw(found, title)
-        for kind in ("svg", "png"):
-            path = folder / f"incontext.{kind}"
-            with atomic_path(path) as temporary:
-                figure.savefig(temporary, format=kind, metadata={"Date": None, "Creator": None} if kind == "svg" else {"Software": None})
-            paths.append(path)
-    return paths
+    return save_figure(lambda: _draw(found, title), folder, "incontext")
 
 
 def _draw(found: Following, title: str) -> Figure:
