@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ordinate.analyze.in_context.affine import with_constant
 from ordinate.analyze.in_context.linear_references import PENALTIES
 from ordinate.analyze.in_context.trajectories import predict_trajectory
 from ordinate.analyze.layer_probes import Target
@@ -125,11 +126,13 @@ class DynamicsLearning(TrainingTask):
         return PromptBatches(self.source, self.batch_size, seed)
 
     def arm(self, name: str) -> Arm:
-        """``"transformer"``, ``"Phi-ridge"``, ``"autoregression"`` (ridge on the windows themselves) or ``"zero"``."""
+        """``"transformer"``, ``"Phi-ridge"``, ``"autoregression"`` (ridge on the windows themselves, with and without a constant) or ``"zero"``."""
         source = self.source
         known: dict[str, list[Any]] = {
             "Phi-ridge": [partial(predict_trajectory, k=source.k, penalty=max(source.penalty, 1e-8), phi=source.phi)],
-            "autoregression": [partial(predict_trajectory, k=source.k, penalty=penalty) for penalty in PENALTIES],
+            "autoregression": [
+                partial(predict_trajectory, k=source.k, penalty=penalty, phi=phi) for phi in (None, with_constant) for penalty in PENALTIES
+            ],
             "zero": [lambda states: torch.zeros_like(states[:, 1:])],
         }
         if choose("arm", name, [MODEL, *known]) == MODEL:
@@ -152,8 +155,12 @@ class DynamicsLearning(TrainingTask):
         contender = make_seeded(lambda: arm.make(**self.model_arguments()), run.seed)
         test = self.test()
         if not isinstance(contender, nn.Module):
-            errors = min((_errors(predict(test.states), test) for predict in contender), key=lambda each: each[1:].mean().item())
-            return Outcome(self._numbers(errors), curves=_curve(errors))
+            members = torch.stack([_errors(predict(test.states), test) for predict in contender])
+            best = members[members[:, 1:].mean(dim=1).argmin()]
+            # Each number is that of the member which does best at it, so that no penalty chosen for another makes a baseline weaker.
+            return Outcome(
+                self._numbers(best) | {f"risk@{place}": members[:, place].min().item() for place in self.places}, curves=_curve(best)
+            )
         recipe = arm_recipe(self.recipe(run.setting), arm, run)
         trained = train_arm(
             contender,

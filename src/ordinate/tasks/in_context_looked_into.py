@@ -136,10 +136,13 @@ class LookedInto(InContext):
         if arm.name not in self.predictors:
             return self.train(arm, run)[1]
         test = self.test().double()
-        answers = {predictor: predictor(test.x, test.y) for predictor in self.predictors[arm.name]}
-        best = min(answers, key=lambda predictor: (answers[predictor] - test.y)[:, 1:].square().mean().item())
+        members = self.predictors[arm.name]
+        errors = torch.stack([(predictor(test.x, test.y) - test.y).square().mean(dim=0) for predictor in members])
+        best = members[int(errors[:, 1:].mean(dim=1).argmin())]
         found = self.measure(best, ask=False)
-        return Outcome(self._numbers(found), curves=self._curves(found), notes={"predictor": best.name})
+        # Each risk is that of the member which does best at it, so that no penalty chosen for another makes a baseline weaker.
+        numbers = self._numbers(found) | {f"risk@{place}": errors[:, place].min().item() for place in self.places}
+        return Outcome(numbers, curves=self._curves(found), notes={"predictor": best.name})
 
     def train(self, arm: Arm, run: Run) -> tuple[nn.Module, Outcome]:
         """As :meth:`InContext.train`, with what was found by looking."""

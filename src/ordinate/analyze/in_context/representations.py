@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ordinate.analyze.in_context.affine import with_constant
 from ordinate.analyze.in_context.following import Families
 from ordinate.analyze.in_context.gaussian import BayesMixture, KernelRidge, Representation, average_kernel
 from ordinate.analyze.in_context.linear_references import PENALTIES
@@ -101,7 +102,7 @@ class SelectByLoss(Predictor):
 
 
 def representation_families(source: RepresentationPrompts, relatives: Sequence[Representation] = ()) -> Families:
-    """What prompts on one representation are measured against: Bayes on it, ridge regression on x, on the kernel of its family and a small network fitted to the prompt, each with several settings of which the best will count, and 0.
+    """What prompts on one representation are measured against: Bayes on it, ridge regression on x (with and without a constant), on the kernel of its family, and a small network fitted to the prompt, each with several settings of which the best will count, and 0.
 
     Args:
         source: of the prompts.
@@ -114,12 +115,15 @@ def representation_families(source: RepresentationPrompts, relatives: Sequence[R
         raise InputError("prompts of several representations are measured against mixture_families")
     families: dict[str, Sequence[Predictor]] = {
         "Phi-ridge": [OnRepresentation(Bayes(source.noise**2, source.tau**2), *source.phis, name="Phi-ridge")],
-        "ridge on x": [Ridge(penalty) for penalty in PENALTIES],
+        "ridge on x": [
+            *(Ridge(penalty) for penalty in PENALTIES),
+            *(OnRepresentation(Ridge(penalty), with_constant, name=f"ridge with a constant {penalty:.3g}") for penalty in PENALTIES),
+        ],
         "fitted MLP": [PromptMLP(rate=rate, decay=0.03) for rate in (0.01, 0.03)],
         "zero": [Zero()],
     }
     if relatives:
-        families["kernel ridge"] = [KernelRidge(average_kernel(relatives), penalty) for penalty in PENALTIES[:8]]
+        families["kernel ridge"] = [KernelRidge(average_kernel(relatives), penalty) for penalty in PENALTIES]
     return families
 
 
