@@ -159,7 +159,7 @@ class _Relu(torch.autograd.Function):
         return _run(_relu_forward, [x], [a], compiled)[0]
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, a = ctx.saved_tensors
         if torch.is_grad_enabled():
             return *_differentiate(_plain_relu(x, a), x, a, g), None
@@ -175,7 +175,7 @@ class _Norm(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, a, kept = ctx.saved_tensors
         eps, relative, compiled = ctx.options
         if torch.is_grad_enabled():
@@ -396,6 +396,8 @@ ACTIVATION_MODULES: dict[str, Callable[[], nn.Module]] = {
     "polynorm": PolyNorm,
     "polyprelu": partial(PolyCom, function="prelu"),
     "polyrelunorm": _PolyReLUNorm,
+    **{f"polyrelu-{order}": partial(PolyReLU, order) for order in (2, 4)},
+    **{f"polynorm-{order}": partial(PolyNorm, order) for order in (2, 4)},
     "polygelu": partial(PolyCom, function="gelu"),
     "polysilu": partial(PolyCom, function="silu"),
 }
