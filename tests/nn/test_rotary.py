@@ -16,15 +16,16 @@ def vectors(length: int = 7, width: int = 8, seed: int = 0) -> torch.Tensor:
 def test_scores_depend_on_offsets_alone_and_norms_on_nothing(shift: float, layout: str, base: float) -> None:
     rotary, q, k = Rotary(8, base=base, layout=layout), vectors(), vectors(seed=1)
     places = torch.arange(7, dtype=torch.float64)
-    score = rotary(q, places, 7) @ rotary(k, places, 7).mT
-    moved = rotary(q, places + shift, 7) @ rotary(k, places + shift, 7).mT
+    here, there = (rotary.turns(at, 7, torch.float64) for at in (places, places + shift))
+    score = rotary(q, here) @ rotary(k, here, keys=True).mT
+    moved = rotary(q, there) @ rotary(k, there, keys=True).mT
     assert torch.allclose(score, moved, atol=1e-9)
-    assert torch.allclose(rotary(q, places, 7).norm(dim=-1), q.norm(dim=-1), atol=1e-12)
+    assert torch.allclose(rotary(q, here).norm(dim=-1), q.norm(dim=-1), atol=1e-12)
 
 
 def test_by_hand_and_the_first_position_turns_nothing() -> None:
     rotary, x = Rotary(4, base=100.0), torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64).expand(1, 1, 2, 4)
-    turned = rotary(x, torch.tensor([0, 3]), 2)[0, 0]
+    turned = rotary(x, rotary.turns(torch.tensor([0, 3]), 2, torch.float64))[0, 0]
     assert torch.equal(turned[0], x[0, 0, 0])
     fast, slow = torch.tensor(3.0, dtype=torch.float64), torch.tensor(0.3, dtype=torch.float64)
     wanted = [
@@ -38,24 +39,25 @@ def test_by_hand_and_the_first_position_turns_nothing() -> None:
 
 def test_layouts_are_one_map_after_a_permutation() -> None:
     q, order = vectors(), interleaved_to_half(8)
-    side_by_side = Rotary(8, layout="interleaved")(q, torch.arange(7), 7)
-    assert torch.allclose(side_by_side[..., order], Rotary(8)(q[..., order], torch.arange(7), 7), atol=1e-12)
+    turns = Rotary(8).turns(torch.arange(7), 7, torch.float64)
+    side_by_side = Rotary(8, layout="interleaved")(q, turns)
+    assert torch.allclose(side_by_side[..., order], Rotary(8)(q[..., order], turns), atol=1e-12)
 
 
 def test_half_precision_keeps_far_positions_apart() -> None:
     rotary = Rotary(8)
     x = torch.ones(1, 1, 2, 8, dtype=torch.bfloat16)
-    far = rotary(x, torch.tensor([100_001, 100_002]), 2)
-    exact = rotary(x.double(), torch.tensor([100_001, 100_002]), 2)
+    far = rotary(x, rotary.turns(torch.tensor([100_001, 100_002]), 2, x.dtype))
+    exact = rotary(x.double(), rotary.turns(torch.tensor([100_001, 100_002]), 2, torch.float64))
     assert (far.double() - exact).abs().max() < 0.02
 
 
 def test_rows_may_have_places_of_their_own() -> None:
     rotary, q = Rotary(8), vectors()
     places = torch.stack([torch.arange(7), torch.arange(7) + 2])
-    turned = rotary(q, places, 9)
+    turned = rotary(q, rotary.turns(places, 9))
     for row in range(2):
-        assert torch.equal(turned[row : row + 1], rotary(q[row : row + 1], places[row], 9))
+        assert torch.equal(turned[row : row + 1], rotary(q[row : row + 1], rotary.turns(places[row], 9)))
 
 
 def test_shared_keys_are_heads_that_were_repeated() -> None:
@@ -85,9 +87,11 @@ def test_bad_positions_are_one_line() -> None:
     with pytest.raises(InputError, match="pace"):
         create_rotary(8, pace=3)
     with pytest.raises(InputError, match="width"):
-        Rotary(8)(vectors(width=6), torch.arange(7), 7)
+        Rotary(8)(vectors(width=6), Rotary(8).turns(torch.arange(7), 7))
     with pytest.raises(InputError, match="positions"):
-        Rotary(8)(vectors(), torch.arange(6), 7)
+        Rotary(8)(vectors(), Rotary(8).turns(torch.arange(6), 7))
+    with pytest.raises(InputError, match="positions"):
+        Rotary(8).turns(torch.zeros(1, 2, 3), 3)
     with pytest.raises(InputError, match="share"):
         create_mixer("softmax-rotary", 12, heads=4, kv_heads=3)
     with pytest.raises(InputError, match="divided"):

@@ -21,7 +21,7 @@ from torch.utils import _pytree as pytree
 from ordinate.ground.errors import InputError, choose
 from ordinate.models.base import Model
 from ordinate.nn.activation_modules import activation_module
-from ordinate.nn.blocks import MixerBlock, token_norm
+from ordinate.nn.blocks import NOTHING, MixerBlock, token_norm
 from ordinate.nn.mixers import create_mixer, mixer_class
 from ordinate.nn.positions import AbsolutePositions
 from ordinate.nn.rotary import Rotary, create_rotary
@@ -33,10 +33,11 @@ _ADDED = {"absolute": "learned", "sinusoidal": "sinusoidal"}
 
 
 class SequenceState(NamedTuple):
-    """What `Sequence.step` needs of the past: one mixer's state a block, and how many real positions there were in every row, (B,)."""
+    """What `Sequence.step` needs of the past: one mixer's state a block, how many real positions there were in every row, (B,), and how many columns with the padding."""
 
     blocks: tuple[Any, ...]
     lengths: Tensor
+    columns: int
 
 
 class Reading(NamedTuple):
@@ -76,8 +77,9 @@ class _Backbone(nn.Module):
         choose("position scheme", position, POSITIONS)
         self.positions = AbsolutePositions(max_length, dim, kind=_ADDED[position]) if position in _ADDED else None
         arguments = {"heads": heads, "causal": causal, "max_length": max_length, **(mixer_arguments or {})}
-        if position == "rotary":
-            arguments["rotary"] = _rotary(mixer, dim, arguments, position_arguments)
+        self.rotary = _rotary(mixer, dim, arguments, position_arguments) if position == "rotary" else None
+        if self.rotary is not None:
+            arguments["rotary"] = self.rotary
         elif position_arguments:
             raise InputError(f"position={position!r} takes no arguments, and was given {sorted(position_arguments)}")
         self.embedding_norm = token_norm(norm, dim, norm_eps) if embedding_norm else None
@@ -110,27 +112,36 @@ class _Backbone(nn.Module):
             x = self.embedding_norm(x)
         return self.dropout(x)
 
+    def _mixer_inputs(self, x: Tensor) -> Mapping[str, Any]:
+        """The turns of all layers, where positions are rotary."""
+        if self.rotary is None:
+            return NOTHING
+        return {"turns": self.rotary.turns(self.rotary.places(x.shape[0], x.shape[1], x.device), x.shape[1], x.dtype)}
+
     def _rows(self, places: Tensor) -> Tensor:
         positions = cast(AbsolutePositions, self.positions)
         return positions(int(places.max()) + 1 if places.numel() else 0)[places]
 
     def forward(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
-        x = self.placed(x, padding_mask)
+        x, inputs = self.placed(x, padding_mask), self._mixer_inputs(x)
         for block in self.blocks:
-            x = block(x, padding_mask=padding_mask)
+            x = block(x, padding_mask=padding_mask, mixer_inputs=inputs)
         return self.norm(x)
 
     def prefill(self, x: Tensor, padding_mask: Tensor | None) -> tuple[Tensor, tuple[Any, ...]]:
-        x, states = self.placed(x, padding_mask), []
+        x, inputs, states = self.placed(x, padding_mask), self._mixer_inputs(x), []
         for block in cast(Iterable[MixerBlock], self.blocks):
-            x, state = block.prefill(x, padding_mask=padding_mask)
+            x, state = block.prefill(x, padding_mask=padding_mask, mixer_inputs=inputs)
             states.append(state)
         return self.norm(x), tuple(states)
 
-    def step(self, x_t: Tensor, states: tuple[Any, ...], lengths: Tensor) -> tuple[Tensor, tuple[Any, ...]]:
+    def step(self, x_t: Tensor, states: tuple[Any, ...], lengths: Tensor, columns: int) -> tuple[Tensor, tuple[Any, ...]]:
         x, after = self.placed(x_t[:, None], lengths=lengths)[:, 0], []
+        inputs = NOTHING
+        if self.rotary is not None:
+            inputs = {"turns": self.rotary.turns(torch.arange(columns + 1, device=x.device), columns + 1, x.dtype)}
         for block, state in zip(cast(Iterable[MixerBlock], self.blocks), states, strict=True):
-            x, state = block.step(x, state)
+            x, state = block.step(x, state, mixer_inputs=inputs)
             after.append(state)
         return self.norm(x), tuple(after)
 
@@ -297,7 +308,7 @@ class Sequence(Model):
         _check_tokens(type(self).__name__, tokens, self.vocabulary, padding_mask)
         x, states = self.backbone.prefill(self.embedding(tokens), padding_mask)
         lengths = torch.full(tokens.shape[:1], tokens.shape[1], device=tokens.device) if padding_mask is None else padding_mask.sum(dim=1)
-        return self._logits(x), SequenceState(states, lengths)
+        return self._logits(x), SequenceState(states, lengths, tokens.shape[1])
 
     def step(self, tokens: Int[Tensor, "batch"], state: SequenceState) -> tuple[Float[Tensor, "batch vocabulary"], SequenceState]:
         """Read one more token (B,): its logits (B, V), and the state after it.
@@ -306,8 +317,8 @@ class Sequence(Model):
             InputError: see :meth:`prefill`.
         """
         _check_tokens(type(self).__name__, tokens[:, None], self.vocabulary, None)
-        x, states = self.backbone.step(self.embedding(tokens), state.blocks, state.lengths)
-        return self._logits(x), SequenceState(states, state.lengths + 1)
+        x, states = self.backbone.step(self.embedding(tokens), state.blocks, state.lengths, state.columns)
+        return self._logits(x), SequenceState(states, state.lengths + 1, state.columns + 1)
 
     def init(self, inputs: Mapping[str, Tensor]) -> Reading:
         """Read prompts, as :class:`ordinate.generate.decoding.StepDecoder` asks.

@@ -12,6 +12,8 @@ Sources: Vaswani et al. (2017); Xiong et al., On Layer Normalization in the Tran
 Normalization (2019).
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from jaxtyping import Bool, Float
@@ -21,8 +23,10 @@ from ordinate.ground.errors import InputError, choose
 from ordinate.nn.activation_modules import GATES, activation_module
 from ordinate.nn.mixers.base import TokenMixer
 
-__all__ = ["NORMS", "FeedForward", "MixerBlock", "token_norm"]
+__all__ = ["NORMS", "NOTHING", "FeedForward", "MixerBlock", "token_norm"]
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""What most mixers take beside x."""
 NORMS = {"layer": nn.LayerNorm, "rms": nn.RMSNorm}
 """Normalisations of a position's vector, by name."""
 
@@ -113,21 +117,37 @@ class MixerBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, x: Float[Tensor, "batch length dim"], *, padding_mask: Bool[Tensor, "batch length"] | None = None
+        self,
+        x: Float[Tensor, "batch length dim"],
+        *,
+        padding_mask: Bool[Tensor, "batch length"] | None = None,
+        mixer_inputs: Mapping[str, Any] = NOTHING,
     ) -> Float[Tensor, "batch length dim"]:
-        """Both branches."""
-        return self._rest(x, self.mixer(self._read(x), padding_mask=padding_mask))
+        """Both branches.
+
+        Args:
+            x: (B, L, D).
+            padding_mask: (B, L), True = real token.
+            mixer_inputs: what the mixer takes beside x, by name.
+        """
+        return self._rest(x, self.mixer(self._read(x), padding_mask=padding_mask, **mixer_inputs))
 
     def prefill(
-        self, x: Float[Tensor, "batch length dim"], *, padding_mask: Bool[Tensor, "batch length"] | None = None
+        self,
+        x: Float[Tensor, "batch length dim"],
+        *,
+        padding_mask: Bool[Tensor, "batch length"] | None = None,
+        mixer_inputs: Mapping[str, Any] = NOTHING,
     ) -> tuple[Float[Tensor, "batch length dim"], Any]:
         """`forward`, and the mixer's state after the last position."""
-        mixed, state = self.mixer.prefill(self._read(x), padding_mask=padding_mask)
+        mixed, state = self.mixer.prefill(self._read(x), padding_mask=padding_mask, **mixer_inputs)
         return self._rest(x, mixed), state
 
-    def step(self, x_t: Float[Tensor, "batch dim"], state: Any) -> tuple[Float[Tensor, "batch dim"], Any]:
+    def step(
+        self, x_t: Float[Tensor, "batch dim"], state: Any, *, mixer_inputs: Mapping[str, Any] = NOTHING
+    ) -> tuple[Float[Tensor, "batch dim"], Any]:
         """One more position."""
-        mixed, state = self.mixer.step(self._read(x_t), state)
+        mixed, state = self.mixer.step(self._read(x_t), state, **mixer_inputs)
         return self._rest(x_t, mixed), state
 
     def _read(self, x: Tensor) -> Tensor:

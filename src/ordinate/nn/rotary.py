@@ -5,14 +5,16 @@ With d dimensions a head, pairs :math:`j = 0, \dots, d/2 - 1` and :math:`\theta_
 .. math:: (x_j \cos p\theta_j - x_{j+d/2} \sin p\theta_j,\; x_{j+d/2} \cos p\theta_j + x_j \sin p\theta_j), \qquad \langle R_p q, R_r k\rangle = \langle R_{p-r}\, q, k\rangle .
 
 Pairs may also lie side by side, :math:`(x_{2j}, x_{2j+1})` (the interleaved layout of the original): the same map after a permutation of the dimensions. Angles are computed in float32 at least, and cast last.
-A rule that stretches the positions is a subclass with `frequencies` of its own, offered by name in its file's constant `ROTARY`; one whose frequencies depend on the length asked for says so in `by_length`, and a cache then keeps keys that are not yet turned.
+
+A rule is a subclass that changes the frequencies, the places of the tokens, or the length of the vectors, and is offered by name in its file's constant `ROTARY`. A model asks it once a forward pass for the `Turns` of all its layers. A rule
+whose turns depend on the length of the sequence says so in `by_length`, and a cache then keeps keys that are not yet turned.
 
 Source: Su et al., RoFormer: Enhanced Transformer with Rotary Position Embedding (2021), section 3.2.
 """
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -21,21 +23,26 @@ from torch import Tensor, nn
 from ordinate.ground.discovery import offered
 from ordinate.ground.errors import InputError, choose
 
-__all__ = ["LAYOUTS", "ROTARY", "Rotary", "create_rotary", "interleaved_to_half", "turn"]
+__all__ = ["LAYOUTS", "ROTARY", "Rotary", "Turns", "create_rotary", "interleaved_to_half"]
 
 LAYOUTS = ("half", "interleaved")
 
 
-def turn(
-    x: Float[Tensor, "batch heads length head"], cos: Float[Tensor, "rows length half"], sin: Float[Tensor, "rows length half"], layout: str
-) -> Float[Tensor, "batch heads length head"]:
-    """x with its pairs turned by the angles whose cosines and sines are given, one row for all sequences or one each."""
-    cos, sin = cos[:, None].to(x.dtype), sin[:, None].to(x.dtype)
-    if layout == "half":
-        first, second = x.chunk(2, dim=-1)
-        return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
-    first, second = x[..., 0::2], x[..., 1::2]
-    return torch.stack([first * cos - second * sin, second * cos + first * sin], dim=-1).flatten(-2)
+class Turns(NamedTuple):
+    """How the tokens of one forward pass are turned: (1 or B, L, d/2) each.
+
+    Attributes:
+        cos, sin: of the angles.
+        stretch: what queries are multiplied by and keys divided by, or None.
+    """
+
+    cos: Tensor
+    sin: Tensor
+    stretch: Tensor | None = None
+
+    def last(self) -> "Turns":
+        """Those of the last token."""
+        return Turns(self.cos[:, -1:], self.sin[:, -1:], None if self.stretch is None else self.stretch[:, -1:])
 
 
 def interleaved_to_half(head_dim: int) -> Tensor:
@@ -47,7 +54,7 @@ class Rotary(nn.Module):
     """Turns queries and keys; has no parameters."""
 
     by_length = False
-    """Whether the frequencies depend on how long the sequence is."""
+    """Whether turns depend on how long the sequence is."""
 
     def __init__(self, head_dim: int, *, base: float = 10000.0, layout: str = "half") -> None:
         """
@@ -71,35 +78,59 @@ class Rotary(nn.Module):
         """The angle a position of every pair, (d/2,) float32, in a sequence of `length`."""
         return self.base ** (-torch.arange(0, self.head_dim, 2, dtype=torch.float32, device=device) / self.head_dim)
 
-    def tables(
-        self, positions: Tensor, length: int, dtype: torch.dtype = torch.float32
-    ) -> tuple[Float[Tensor, "rows length half"], Float[Tensor, "rows length half"]]:
-        """Cosines and sines at positions (L,) or (B, L), whole or fractional: (1 or B, L, d/2), in float64 where `dtype` is."""
-        wide = torch.float64 if dtype == torch.float64 else torch.float32
-        angles = positions.to(wide)[..., None] * self.frequencies(length, positions.device).to(wide)
-        angles = angles if angles.ndim == 3 else angles[None]
-        return angles.cos(), angles.sin()
+    def places(self, batch: int, length: int, device: torch.device | None = None) -> Tensor:
+        """Where the tokens of a sequence stand, (L,) or (B, L): 0, 1, ... here."""
+        return torch.arange(length, device=device)
+
+    def stretch(self, positions: Tensor, length: int) -> Tensor | None:
+        """What queries at positions (rows, L), float, are multiplied by and keys divided by, (rows, L, d/2); None here."""
+        return None
+
+    def turns(self, positions: Tensor, length: int, dtype: torch.dtype = torch.float32) -> Turns:
+        """How tokens at `positions` are turned.
+
+        Args:
+            positions: (L,) or (B, L), whole or fractional.
+            length: of the whole sequence.
+            dtype: angles are computed in float64 where this is, in float32 otherwise.
+
+        Raises:
+            InputError: positions of another shape.
+        """
+        if positions.ndim not in (1, 2):
+            raise InputError(f"positions are (L,) or (B, L), one a token, not {tuple(positions.shape)}")
+        rows = positions.to(torch.float64 if dtype == torch.float64 else torch.float32)
+        rows = rows if rows.ndim == 2 else rows[None]
+        angles = rows[..., None] * self.frequencies(length, positions.device).to(rows.dtype)
+        return Turns(angles.cos(), angles.sin(), self.stretch(rows, length))
 
     def forward(
-        self, x: Float[Tensor, "batch heads length head"], positions: Tensor, length: int
+        self, x: Float[Tensor, "batch heads length head"], turns: Turns, *, keys: bool = False
     ) -> Float[Tensor, "batch heads length head"]:
         """Queries or keys (B, H, L, d), turned.
 
         Args:
-            x: of positions (L,) or (B, L).
-            positions: whole or fractional.
-            length: of the whole sequence, which rules that stretch by length need.
+            x: of as many tokens as `turns` has.
+            turns: see :meth:`turns`.
+            keys: they are keys.
 
         Raises:
-            InputError: heads of another width, or positions of another shape.
+            InputError: heads of another width, or another number of tokens.
         """
         if x.shape[-1] != self.head_dim:
             raise InputError(f"these rotary positions turn heads of width {self.head_dim}, not {x.shape[-1]}")
-        if positions.shape not in (x.shape[2:3], (x.shape[0], x.shape[2])):
-            raise InputError(
-                f"positions must be ({x.shape[2]},) or ({x.shape[0]}, {x.shape[2]}), one a token, not {tuple(positions.shape)}"
-            )
-        return turn(x, *self.tables(positions, length, x.dtype), self.layout)
+        if turns.cos.shape[1] != x.shape[2] or turns.cos.shape[0] not in (1, x.shape[0]):
+            raise InputError(f"there are positions for {tuple(turns.cos.shape[:2])} tokens, and {(x.shape[0], x.shape[2])} to be turned")
+        cos, sin = turns.cos, turns.sin
+        if turns.stretch is not None:
+            size = turns.stretch.reciprocal() if keys else turns.stretch
+            cos, sin = cos * size, sin * size
+        cos, sin = cos[:, None].to(x.dtype), sin[:, None].to(x.dtype)
+        if self.layout == "half":
+            first, second = x.chunk(2, dim=-1)
+            return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+        first, second = x[..., 0::2], x[..., 1::2]
+        return torch.stack([first * cos - second * sin, second * cos + first * sin], dim=-1).flatten(-2)
 
 
 ROTARY: dict[str, Callable[..., Rotary]] = {"plain": Rotary}

@@ -16,7 +16,7 @@ from ordinate.ground.errors import InputError
 from ordinate.nn.grouped_heads import GroupedHeads
 from ordinate.nn.heads import HeadCache, hide_padding
 from ordinate.nn.mixers.base import MixerSpec, TokenMixer
-from ordinate.nn.rotary import Rotary
+from ordinate.nn.rotary import Rotary, Turns
 from ordinate.nn.visibility import visible
 
 __all__ = ["MIXERS", "RotaryAttention"]
@@ -42,7 +42,7 @@ class RotaryAttention(TokenMixer):
             dim: the width D.
             heads: H.
             causal: position i sees only positions j <= i.
-            max_length: longer sequences are taken too, since positions go on: what the model was trained at, for rules that need it.
+            max_length: what it was made for; longer sequences are taken too, since positions go on.
             kv_heads: heads of keys and values, a divisor of H; H by default.
             head_dim: the width of a head; D / H by default.
             bias: the linear maps have biases.
@@ -70,57 +70,65 @@ class RotaryAttention(TokenMixer):
         x: Float[Tensor, "batch length dim"],
         *,
         padding_mask: Bool[Tensor, "batch length"] | None = None,
-        positions: Tensor | None = None,
+        turns: Turns | None = None,
     ) -> Float[Tensor, "batch length dim"]:
         """Mix across positions.
 
         Args:
             x: (B, L, D), floating point.
             padding_mask: (B, L), True = real token.
-            positions: (L,) or (B, L), whole or fractional; 0, 1, ... by default.
+            turns: of these tokens, where a model has computed them for all its layers.
 
         Raises:
-            InputError: wrong rank, width, mask or positions.
+            InputError: wrong rank, width, mask or turns.
         """
-        return self._forward(x, padding_mask, positions)[0]
+        return self._forward(x, padding_mask, turns)[0]
 
-    def _forward(self, x: Tensor, padding_mask: Tensor | None, positions: Tensor | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def _forward(self, x: Tensor, padding_mask: Tensor | None, turns: Turns | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         self.check(x, padding_mask)
-        length = x.shape[1]
+        turns = self._turns(x.shape[0], x.shape[1], x) if turns is None else turns
         q, k, v = self.heads.split(hide_padding(x, padding_mask))
-        places = torch.arange(length, device=x.device) if positions is None else positions
-        turned = self.rotary(k, places, length)
-        seen = None if padding_mask is None else visible(padding_mask, length, self.causal)
-        y = self._attend(self.rotary(q, places, length), turned, v, seen)
+        turned = self.rotary(k, turns, keys=True)
+        seen = None if padding_mask is None else visible(padding_mask, x.shape[1], self.causal)
+        y = self._attend(self.rotary(q, turns), turned, v, seen)
         return self.heads.merge(y, padding_mask), (k if self.rotary.by_length else turned, v)
 
+    def _turns(self, batch: int, length: int, like: Tensor) -> Turns:
+        return self.rotary.turns(self.rotary.places(batch, length, like.device), length, like.dtype)
+
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None) -> Tensor:
-        return F.scaled_dot_product_attention(
-            q, k, v, attn_mask=seen, is_causal=self.causal and seen is None, enable_gqa=self.heads.kv_count < self.heads.count
-        )
+        shared = self.heads.kv_count < self.heads.count
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, is_causal=self.causal and seen is None, enable_gqa=shared)
 
     def prefill(
-        self, x: Float[Tensor, "batch length dim"], *, padding_mask: Bool[Tensor, "batch length"] | None = None
+        self,
+        x: Float[Tensor, "batch length dim"],
+        *,
+        padding_mask: Bool[Tensor, "batch length"] | None = None,
+        turns: Turns | None = None,
     ) -> tuple[Tensor, HeadCache]:
         """Run a prompt; the state is its keys and values. See :meth:`TokenMixer.prefill`."""
         if not self.causal:
             raise InputError(self._cannot_step())
-        y, keys = self._forward(x, padding_mask, None)
+        y, keys = self._forward(x, padding_mask, turns)
         return y, HeadCache.of(keys, padding_mask)
 
-    def step(self, x_t: Float[Tensor, "batch dim"], state: Any) -> tuple[Float[Tensor, "batch dim"], HeadCache]:
-        """One more position, in O(L). See :meth:`TokenMixer.step`."""
+    def step(
+        self, x_t: Float[Tensor, "batch dim"], state: Any, *, turns: Turns | None = None
+    ) -> tuple[Float[Tensor, "batch dim"], HeadCache]:
+        """One more position, in O(L). `turns` are those of all tokens so far, this one included. See :meth:`TokenMixer.step`."""
         if not self.causal:
             raise InputError(self._cannot_step())
         self.check(x_t[:, None], None)
         q, k, v = self.heads.split(x_t[:, None])
         length = state.mask.shape[1] + 1
-        place = torch.tensor([length - 1], device=x_t.device)
-        cache: HeadCache = state.append((k if self.rotary.by_length else self.rotary(k, place, length), v))
+        turns = self.rotary.turns(torch.arange(length, device=x_t.device), length, x_t.dtype) if turns is None else turns
+        now = turns.last()
+        cache: HeadCache = state.append((k if self.rotary.by_length else self.rotary(k, now, keys=True), v))
         keys, values = cache.keys
         if self.rotary.by_length:
-            keys = self.rotary(keys, torch.arange(length, device=x_t.device), length)
-        y = self._attend(self.rotary(q, place, length), keys, values, cache.mask[:, None, None])
+            keys = self.rotary(keys, turns, keys=True)
+        y = self._attend(self.rotary(q, now), keys, values, cache.mask[:, None, None])
         return self.heads.merge(y)[:, 0], cache
 
 
