@@ -38,7 +38,8 @@ def check(case: Case) -> None:
             case.close(_doubled(rule.turns(torch.arange(len(table)), asked).cos)[0], f"{name}/cos", atol=tolerance)
             continue
         if family == "randomised":
-            turns = Rotary(head_dim).turns(cumulated(case.input("rand_u")), length)
+            # recorded on top of linear scaling, which the case does not state: its slow pairs turn at a quarter of their plain rate
+            turns = _rule(case, "linear4", head_dim).turns(cumulated(case.input("rand_u")), length)
             case.close(_doubled(turns.cos)[:, None], "randomised/cos", atol=tolerance)
             case.close(_doubled(turns.sin)[:, None], "randomised/sin", atol=tolerance)
             continue
