@@ -1,35 +1,50 @@
-"""Sequence models over any token mixer: one backbone for language models, and for classifiers of sequences.
+r"""Sequence models over any token mixer: one backbone for language models, for encoders that fill in masked tokens, and for classifiers of sequences.
 
-Embeddings, with positions added where the scheme says so, go through pre-normed blocks and a last normalisation. `Sequence` reads tokens and gives logits over the vocabulary at every position, by the embeddings themselves
+Embeddings, with positions added where the scheme says so, go through blocks and a last normalisation. `Sequence` reads tokens and gives logits over the vocabulary at every position, by the embeddings themselves
 (a tied head) or a map of its own; it decodes step by step where its mixer can. `SequenceClassifier` reads tokens, or vectors, and gives logits over classes from the mean over real positions.
 
-Sources: Vaswani et al. (2017); Press and Wolf, Using the Output Embedding to Improve Language Models (2017), for the tied head.
+Positions count real tokens: a prompt with padding in front is placed as it would be without. Rotary positions are handed to mixers that turn queries and keys.
+
+Sources: Vaswani et al. (2017); Press and Wolf, Using the Output Embedding to Improve Language Models (2017), for the tied head; Devlin et al. (BERT, 2019) for the head of masked models.
 """
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from ordinate.ground.errors import InputError, choose
 from ordinate.models.base import Model
-from ordinate.nn.blocks import MixerBlock
-from ordinate.nn.mixers import create_mixer
+from ordinate.nn.activation_modules import activation_module
+from ordinate.nn.blocks import NOTHING, MixerBlock, token_norm
+from ordinate.nn.mixers import create_mixer, mixer_class
 from ordinate.nn.positions import AbsolutePositions
+from ordinate.nn.rotary import Rotary, create_rotary
 
-__all__ = ["MODELS", "POSITIONS", "Sequence", "SequenceClassifier", "SequenceState"]
+__all__ = ["MODELS", "POSITIONS", "Reading", "Sequence", "SequenceClassifier", "SequenceState"]
 
-POSITIONS = ("none", "absolute", "sinusoidal")
+POSITIONS = ("none", "absolute", "sinusoidal", "rotary")
+_ADDED = {"absolute": "learned", "sinusoidal": "sinusoidal"}
 
 
 class SequenceState(NamedTuple):
-    """What `Sequence.step` needs of the past: one mixer's state a block, and how many positions there were."""
+    """What `Sequence.step` needs of the past: one mixer's state a block, how many real positions there were in every row, (B,), and how many columns with the padding."""
 
     blocks: tuple[Any, ...]
-    length: int
+    lengths: Tensor
+    columns: int
+
+
+class Reading(NamedTuple):
+    """Where decoding stands: the logits of the next token, (R, V), and the state behind them."""
+
+    logits: Tensor
+    state: SequenceState
 
 
 class _Backbone(nn.Module):
@@ -46,48 +61,101 @@ class _Backbone(nn.Module):
         causal: bool,
         max_length: int,
         position: str,
+        position_arguments: dict[str, Any] | None,
         mlp_ratio: float,
         activation: str,
+        bias: bool,
+        norm: str,
+        norm_eps: float,
+        pre_norm: bool,
+        embedding_norm: bool,
         dropout: float,
     ) -> None:
         super().__init__()
         if depth < 1:
             raise InputError(f"depth must be at least 1 block, not {depth}")
-        kinds = {"absolute": "learned", "sinusoidal": "sinusoidal"}
         choose("position scheme", position, POSITIONS)
-        self.positions = None if position == "none" else AbsolutePositions(max_length, dim, kind=kinds[position])
+        self.positions = AbsolutePositions(max_length, dim, kind=_ADDED[position]) if position in _ADDED else None
         arguments = {"heads": heads, "causal": causal, "max_length": max_length, **(mixer_arguments or {})}
+        self.rotary = _rotary(mixer, dim, arguments, position_arguments) if position == "rotary" else None
+        if self.rotary is not None:
+            arguments["rotary"] = self.rotary
+        elif position_arguments:
+            raise InputError(f"position={position!r} takes no arguments, and was given {sorted(position_arguments)}")
+        self.embedding_norm = token_norm(norm, dim, norm_eps) if embedding_norm else None
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
-            MixerBlock(create_mixer(mixer, dim, **arguments), ratio=mlp_ratio, activation=activation, dropout=dropout) for _ in range(depth)
+            MixerBlock(
+                create_mixer(mixer, dim, **arguments),
+                ratio=mlp_ratio,
+                activation=activation,
+                bias=bias,
+                norm=norm,
+                norm_eps=norm_eps,
+                pre_norm=pre_norm,
+                dropout=dropout,
+            )
+            for _ in range(depth)
         )
-        self.norm = nn.LayerNorm(dim)
+        self.norm: nn.Module = token_norm(norm, dim, norm_eps) if pre_norm else nn.Identity()
 
-    def placed(self, x: Tensor, offset: int = 0) -> Tensor:
-        """x (B, L, D) with its positions, the first of which is `offset`."""
+    def placed(self, x: Tensor, padding_mask: Tensor | None = None, lengths: Tensor | None = None) -> Tensor:
+        """x (B, L, D) with its positions: from 0 on, counting real tokens alone; or of rows that had `lengths` (B,) before."""
         if self.positions is not None:
-            x = x + self.positions(x.shape[1], offset=offset).to(x.dtype)
+            if lengths is not None:
+                x = x + self._rows(lengths)[:, None].to(x.dtype)
+            elif padding_mask is None:
+                x = x + self.positions(x.shape[1]).to(x.dtype)
+            else:
+                x = x + self._rows(_places(padding_mask)).to(x.dtype)
+        if self.embedding_norm is not None:
+            x = self.embedding_norm(x)
         return self.dropout(x)
 
+    def _mixer_inputs(self, x: Tensor) -> Mapping[str, Any]:
+        """The turns of all layers, where positions are rotary."""
+        if self.rotary is None:
+            return NOTHING
+        return {"turns": self.rotary.turns(self.rotary.places(x.shape[0], x.shape[1], x.device), x.shape[1], x.dtype)}
+
+    def _rows(self, places: Tensor) -> Tensor:
+        positions = cast(AbsolutePositions, self.positions)
+        return positions(int(places.max()) + 1 if places.numel() else 0)[places]
+
     def forward(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
-        x = self.placed(x)
+        x, inputs = self.placed(x, padding_mask), self._mixer_inputs(x)
         for block in self.blocks:
-            x = block(x, padding_mask=padding_mask)
+            x = block(x, padding_mask=padding_mask, mixer_inputs=inputs)
         return self.norm(x)
 
     def prefill(self, x: Tensor, padding_mask: Tensor | None) -> tuple[Tensor, tuple[Any, ...]]:
-        x, states = self.placed(x), []
+        x, inputs, states = self.placed(x, padding_mask), self._mixer_inputs(x), []
         for block in cast(Iterable[MixerBlock], self.blocks):
-            x, state = block.prefill(x, padding_mask=padding_mask)
+            x, state = block.prefill(x, padding_mask=padding_mask, mixer_inputs=inputs)
             states.append(state)
         return self.norm(x), tuple(states)
 
-    def step(self, x_t: Tensor, states: tuple[Any, ...], place: int) -> tuple[Tensor, tuple[Any, ...]]:
-        x, after = self.placed(x_t[:, None], place)[:, 0], []
+    def step(self, x_t: Tensor, states: tuple[Any, ...], lengths: Tensor, columns: int) -> tuple[Tensor, tuple[Any, ...]]:
+        x, after = self.placed(x_t[:, None], lengths=lengths)[:, 0], []
+        inputs = NOTHING
+        if self.rotary is not None:
+            inputs = {"turns": self.rotary.turns(torch.arange(columns + 1, device=x.device), columns + 1, x.dtype)}
         for block, state in zip(cast(Iterable[MixerBlock], self.blocks), states, strict=True):
-            x, state = block.step(x, state)
+            x, state = block.step(x, state, mixer_inputs=inputs)
             after.append(state)
         return self.norm(x), tuple(after)
+
+
+def _places(padding_mask: Tensor) -> Tensor:
+    """(B, L): how many real tokens stand before each."""
+    return (padding_mask.cumsum(dim=1) - 1).clamp(min=0)
+
+
+def _rotary(mixer: str, dim: int, arguments: dict[str, Any], position_arguments: dict[str, Any] | None) -> Rotary:
+    if "rotary" not in inspect.signature(mixer_class(mixer)).parameters:
+        raise InputError(f"the mixer {mixer!r} does not turn queries and keys: give it another position scheme, or choose softmax-rotary")
+    head_dim = arguments.get("head_dim") or dim // max(1, arguments["heads"])
+    return create_rotary(head_dim, **(position_arguments or {}))
 
 
 def _embedding(vocabulary: int, dim: int) -> nn.Embedding:
@@ -111,6 +179,19 @@ def _check_tokens(name: str, tokens: Tensor, vocabulary: int, padding_mask: Tens
             raise InputError(f"{name} has {vocabulary} tokens, numbered from 0, and was given {low if low < 0 else high}")
 
 
+class _HeadTransform(nn.Module):
+    """What a masked model's head does before the embeddings: a map, an activation and a normalisation, (..., D) -> (..., D)."""
+
+    def __init__(self, dim: int, activation: str, norm: str, norm_eps: float) -> None:
+        super().__init__()
+        self.map = nn.Linear(dim, dim)
+        self.activation = activation_module(activation)
+        self.norm = token_norm(norm, dim, norm_eps)
+
+    def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        return self.norm(self.activation(self.map(x)))
+
+
 class Sequence(Model):
     """A language model: tokens (B, L) to logits (B, L, V)."""
 
@@ -126,10 +207,17 @@ class Sequence(Model):
         causal: bool = True,
         max_length: int = 1024,
         position: str = "absolute",
+        position_arguments: dict[str, Any] | None = None,
         mlp_ratio: float = 4.0,
         activation: str = "gelu",
+        bias: bool = True,
+        norm: str = "layer",
+        norm_eps: float = 1e-5,
+        pre_norm: bool = True,
+        embedding_norm: bool = False,
         dropout: float = 0.0,
         tied: bool = True,
+        head_transform: str | None = None,
     ) -> None:
         """
         Args:
@@ -141,11 +229,18 @@ class Sequence(Model):
             mixer_arguments: further arguments of the mixers.
             causal: position i sees only positions j <= i. False makes a masked language model's encoder.
             max_length: the longest sequence: learned positions end there, and mixers are given it.
-            position: ``"none"`` (the mixer may have positions of its own), ``"absolute"`` (learned) or ``"sinusoidal"``, added to the embeddings.
+            position: ``"none"`` (the mixer may have positions of its own); ``"absolute"`` (learned) or ``"sinusoidal"``, added to the embeddings; ``"rotary"``, handed to a mixer that turns queries and keys.
+            position_arguments: of rotary positions, see `ordinate.nn.rotary.create_rotary`.
             mlp_ratio: the feed-forward layers' inner width over D.
-            activation: of the feed-forward layers, by name.
+            activation: of the feed-forward layers, by name (see `ordinate.nn.blocks.FeedForward`).
+            bias: the feed-forward layers' maps have biases.
+            norm: ``"layer"`` or ``"rms"``.
+            norm_eps: what is added to the variance or the mean square.
+            pre_norm: branches read normalised vectors, and there is a last normalisation; otherwise their sums are normalised.
+            embedding_norm: the sums of embeddings and positions are normalised too.
             dropout: after the embeddings and on every branch.
             tied: the logits are dot products with the embeddings; otherwise they have a map of their own.
+            head_transform: an activation: the head first maps to D, applies it and normalises, and has a bias, as in masked models (BERT's).
 
         Raises:
             InputError: an unknown mixer, position scheme or activation, or a number out of range.
@@ -163,11 +258,18 @@ class Sequence(Model):
             causal=causal,
             max_length=max_length,
             position=position,
+            position_arguments=position_arguments,
             mlp_ratio=mlp_ratio,
             activation=activation,
+            bias=bias,
+            norm=norm,
+            norm_eps=norm_eps,
+            pre_norm=pre_norm,
+            embedding_norm=embedding_norm,
             dropout=dropout,
         )
-        self.head = nn.Linear(dim, vocabulary, bias=False)
+        self.transform = None if head_transform is None else _HeadTransform(dim, head_transform, norm, norm_eps)
+        self.head = nn.Linear(dim, vocabulary, bias=head_transform is not None)
         if tied:
             self.head.weight = self.embedding.weight
 
@@ -190,7 +292,10 @@ class Sequence(Model):
         self, tokens: Int[Tensor, "batch length"], *, padding_mask: Bool[Tensor, "batch length"] | None = None
     ) -> Float[Tensor, "batch length vocabulary"]:
         """Logits of the next token (causal) or of the token itself (masked) at every position. See :meth:`forward_features`."""
-        return self.head(self.forward_features(tokens, padding_mask=padding_mask))
+        return self._logits(self.forward_features(tokens, padding_mask=padding_mask))
+
+    def _logits(self, features: Tensor) -> Tensor:
+        return self.head(features if self.transform is None else self.transform(features))
 
     def prefill(
         self, tokens: Int[Tensor, "batch length"], *, padding_mask: Bool[Tensor, "batch length"] | None = None
@@ -202,7 +307,8 @@ class Sequence(Model):
         """
         _check_tokens(type(self).__name__, tokens, self.vocabulary, padding_mask)
         x, states = self.backbone.prefill(self.embedding(tokens), padding_mask)
-        return self.head(x), SequenceState(states, tokens.shape[1])
+        lengths = torch.full(tokens.shape[:1], tokens.shape[1], device=tokens.device) if padding_mask is None else padding_mask.sum(dim=1)
+        return self._logits(x), SequenceState(states, lengths, tokens.shape[1])
 
     def step(self, tokens: Int[Tensor, "batch"], state: SequenceState) -> tuple[Float[Tensor, "batch vocabulary"], SequenceState]:
         """Read one more token (B,): its logits (B, V), and the state after it.
@@ -211,8 +317,35 @@ class Sequence(Model):
             InputError: see :meth:`prefill`.
         """
         _check_tokens(type(self).__name__, tokens[:, None], self.vocabulary, None)
-        x, states = self.backbone.step(self.embedding(tokens), state.blocks, state.length)
-        return self.head(x), SequenceState(states, state.length + 1)
+        x, states = self.backbone.step(self.embedding(tokens), state.blocks, state.lengths, state.columns)
+        return self._logits(x), SequenceState(states, state.lengths + 1, state.columns + 1)
+
+    def init(self, inputs: Mapping[str, Tensor]) -> Reading:
+        """Read prompts, as :class:`ordinate.generate.decoding.StepDecoder` asks.
+
+        Args:
+            inputs: ``"tokens"`` (R, L), at least one, and ``"padding_mask"`` (R, L) where prompts differ in length: padding stands in front.
+
+        Raises:
+            InputError: see :meth:`prefill`; an empty prompt, or padding behind a prompt.
+        """
+        tokens, mask = inputs["tokens"], inputs.get("padding_mask")
+        if tokens.ndim == 2 and (not tokens.shape[1] or (mask is not None and mask.ndim == 2 and not bool(mask[:, -1].all()))):
+            raise InputError("a prompt has at least one token, and padding stands in front of it")
+        logits, state = self.prefill(tokens, padding_mask=mask)
+        return Reading(logits[:, -1], state)
+
+    def log_prob(self, state: Reading) -> Float[Tensor, "rows vocabulary"]:
+        """The log-probabilities of the next token, in float32 at least."""
+        return (state.logits if state.logits.dtype == torch.float64 else state.logits.float()).log_softmax(dim=-1)
+
+    def advance(self, state: Reading, symbols: Int[Tensor, " rows"]) -> Reading:
+        """The state after one more token in each row."""
+        return Reading(*self.step(symbols, state.state))
+
+    def reorder(self, state: Reading, rows: Int[Tensor, " kept"]) -> Reading:
+        """The state of these rows: every tensor of a mixer's state has one row a sequence."""
+        return cast(Reading, pytree.tree_map_only(Tensor, lambda tensor: tensor.index_select(0, rows), state))
 
 
 class SequenceClassifier(Model):
@@ -231,8 +364,13 @@ class SequenceClassifier(Model):
         mixer_arguments: dict[str, Any] | None = None,
         max_length: int = 1024,
         position: str = "absolute",
+        position_arguments: dict[str, Any] | None = None,
         mlp_ratio: float = 4.0,
         activation: str = "gelu",
+        bias: bool = True,
+        norm: str = "layer",
+        norm_eps: float = 1e-5,
+        pre_norm: bool = True,
         dropout: float = 0.0,
     ) -> None:
         """
@@ -246,9 +384,14 @@ class SequenceClassifier(Model):
             mixer: a registered token mixer, not causal here.
             mixer_arguments: further arguments of the mixers.
             max_length: the longest sequence.
-            position: ``"none"``, ``"absolute"`` or ``"sinusoidal"``.
+            position: ``"none"``, ``"absolute"``, ``"sinusoidal"`` or ``"rotary"``.
+            position_arguments: of rotary positions.
             mlp_ratio: the feed-forward layers' inner width over D.
             activation: of the feed-forward layers, by name.
+            bias: the feed-forward layers' maps have biases.
+            norm: ``"layer"`` or ``"rms"``.
+            norm_eps: what is added to the variance or the mean square.
+            pre_norm: branches read normalised vectors, and there is a last normalisation; otherwise their sums are normalised.
             dropout: after the embeddings and on every branch.
 
         Raises:
@@ -270,8 +413,14 @@ class SequenceClassifier(Model):
             causal=False,
             max_length=max_length,
             position=position,
+            position_arguments=position_arguments,
             mlp_ratio=mlp_ratio,
             activation=activation,
+            bias=bias,
+            norm=norm,
+            norm_eps=norm_eps,
+            pre_norm=pre_norm,
+            embedding_norm=False,
             dropout=dropout,
         )
         self.head: nn.Module = nn.Linear(dim, num_classes) if num_classes else nn.Identity()

@@ -17,6 +17,7 @@ from ordinate.ground.errors import InputError
 from ordinate.nn.heads import HeadCache, Heads, hide_padding
 from ordinate.nn.mixers.base import MixerSpec, TokenMixer
 from ordinate.nn.positions import RelativeBias
+from ordinate.nn.visibility import visible
 
 __all__ = ["MIXERS", "RelativeSoftmaxAttention", "SoftmaxAttention"]
 
@@ -117,15 +118,7 @@ class SoftmaxAttention(TokenMixer):
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         if mask is None:
             return F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=_visible(mask, q.shape[2], self.causal))
-
-
-def _visible(mask: Tensor, rows: int, causal: bool) -> Tensor:
-    """(B, 1, R, C) bool: what each row sees. A row that would see nothing sees everything, so that its softmax is a number; only padding is in that case, and it is zeroed afterwards."""
-    visible = mask[:, None, None].expand(-1, 1, rows, -1)
-    if causal:
-        visible = visible & torch.ones(rows, rows, dtype=torch.bool, device=mask.device).tril()
-    return visible | ~visible.any(-1, keepdim=True)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=visible(mask, q.shape[2], self.causal))
 
 
 class RelativeSoftmaxAttention(SoftmaxAttention):
@@ -166,7 +159,7 @@ class RelativeSoftmaxAttention(SoftmaxAttention):
         # Rows in reverse order: entry (i, j) is diagonal i + j.
         bias = diagonals.as_strided((1, len(diagonals), q.shape[2], k.shape[2]), (0, diagonals.stride(0), 1, 1))
         if mask is not None:
-            bias = bias.masked_fill(~_visible(mask, q.shape[2], self.causal).flip(2), -torch.inf)
+            bias = bias.masked_fill(~visible(mask, q.shape[2], self.causal).flip(2), -torch.inf)
             bias = bias.masked_fill((bias == -torch.inf).all(-1, keepdim=True), 0)
         if bias.requires_grad:
             bias = bias.contiguous()
