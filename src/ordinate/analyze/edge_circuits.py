@@ -38,7 +38,7 @@ def _number(headed: HeadedModel, node: tuple[int, int]) -> int:
 
 
 def kept_edges(
-    before: Bool[Tensor, "sources destinations"], scores: Float[Tensor, "sources scored"], most: int
+    before: Bool[Tensor, "sources destinations"], scores: Float[Tensor, "_ scored"], most: int
 ) -> Bool[Tensor, "sources destinations"]:
     """The `most` edges with the highest scores; equal ones by their place.
 

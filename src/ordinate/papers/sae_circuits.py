@@ -28,7 +28,7 @@ def _planted(setting: Setting) -> Comparison:
     """One planted circuit a seed, all methods that take seconds."""
     task = CircuitRecovery(_circuit(setting))
     names = setting.pick(
-        smoke=("codes", "codes, edges", "output norm"),
+        smoke=("codes, one autoencoder", "codes, edges", "output norm"),
         full=(
             "codes",
             "codes, edges",
