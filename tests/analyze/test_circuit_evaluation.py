@@ -13,7 +13,7 @@ from ordinate.ground.errors import InputError
 from ordinate.models.planted_induction import planted_induction
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=12).filter(
         lambda rows: len({known for _, known in rows}) == 2

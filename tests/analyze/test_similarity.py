@@ -27,7 +27,7 @@ def test_rdms_are_scipy_s_and_symmetric_with_a_zero_diagonal(metric: str) -> Non
     torch.testing.assert_close(square[torch.ones(23, 23).triu(1).bool()], condensed, rtol=1e-12, atol=1e-14)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 5), min_size=2, max_size=40), st.integers(0, 1000))
 def test_spearman_is_scipy_s_with_ties(values: list[int], seed: int) -> None:
     a, b = torch.tensor(values).double(), torch.randn(len(values), generator=torch.Generator().manual_seed(seed)).double()

@@ -30,7 +30,7 @@ def test_a_representation_that_has_nothing_to_do_with_a_feature_is_not_explained
     assert abs(float(found.per_feature[0])) < 0.005
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 100), st.booleans())
 def test_rotation_scale_and_shift_change_nothing(seed: int, per_example: bool) -> None:
     torch.manual_seed(seed)

@@ -10,7 +10,7 @@ from ordinate.data.repeated_tokens import repeated_tokens, sample_repeats
 from ordinate.ground.errors import InputError
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=6), min_size=1, max_size=5))
 def test_prompts_are_padded_on_the_right(rows: list[list[int]]) -> None:
     prompts = Prompts.of(rows)
@@ -53,7 +53,7 @@ def test_minus_one_is_no_token_and_counts_must_agree() -> None:
         contrast(None).preference(logits[:1])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(2, 6), st.integers(0, 3), st.integers(0, 9))
 def test_repeats_repeat_and_their_successor_is_the_answer(least: int, more: int, seed: int) -> None:
     length = 2 * (least + more) + 1

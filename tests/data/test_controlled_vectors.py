@@ -100,7 +100,7 @@ def test_parts_lead_to_the_class() -> None:
     assert torch.equal((nested["majority 0"] + nested["majority 1"]) % 2, sample.features[:, 1])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.sampled_from(KINDS), min_size=1, max_size=4), st.integers(0, 20))
 def test_any_mix_has_units_of_its_own(features: list[BitFeature], spare: int) -> None:
     needed = sum(feature.units for feature in features)

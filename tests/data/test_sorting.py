@@ -9,7 +9,7 @@ from ordinate.ground.seeds import generator
 
 
 @given(numbers=st.lists(st.floats(-9, 9, width=32), min_size=1, max_size=7), descending=st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_slots_in_order_with_ties_by_the_lower_slot(numbers: list[float], descending: bool) -> None:
     ours = sorted_slots(torch.tensor([numbers]), descending=descending)[0].tolist()
     sign = -1 if descending else 1

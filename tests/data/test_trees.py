@@ -28,14 +28,14 @@ trees = st.recursive(
 
 
 @given(tree=trees)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_every_tree_is_read_back(tree: Tree) -> None:
     assert dfs_parse(dfs_linearize(tree)) == tree
     assert bfs_parse(bfs_linearize(tree)) == tree
 
 
 @given(tokens=st.lists(st.sampled_from(["A", "!A", "B", "!B", "LEV", "PAR", "DONE"]), max_size=7))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_is_valid_is_what_some_tree_is_written_as(tokens: list[str]) -> None:
     for way in LINEARISATIONS.values():
         if way.valid(tokens):

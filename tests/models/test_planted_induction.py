@@ -14,12 +14,13 @@ def test_the_model_foretells_repeats_by_its_two_heads_and_by_no_other(seed: int)
     headed, contrast = HeadedModel(planted.model), repeated_tokens(60, seed=seed)
     with torch.no_grad():
         assert contrast.accuracy(headed.last_logits(contrast.positives)) > 0.9
-        assert contrast.accuracy(headed.last_logits(contrast.negatives)) < 0.2
+        assert contrast.accuracy(headed.last_logits(contrast.negatives)) < 0.12
     values = mean_values(headed, contrast.positives.followed_by(contrast.negatives))
     costs = ablation_costs(headed, contrast, values, accuracy=True)
     inside = headed.grid(planted.truth) > 0
-    assert int(inside.sum()) == 2 and float(costs[inside].min()) > 0.7 and float(costs[~inside].abs().max()) < 0.05
+    assert int(inside.sum()) == 2 and float(costs[inside].min()) > 0.8 and float(costs[~inside].abs().max()) < 0.05
     assert planted.roles["previous token"][0] < planted.roles["induction"][0]
+    assert planted.edges == ((planted.truth[0], planted.truth[1]), (planted.truth[1], None))
 
 
 def test_places_differ_by_seed_and_the_same_seed_gives_the_same_model() -> None:

@@ -28,7 +28,7 @@ KINDS = [{}, {"steps": 0, "glimpses": 0}, {"glimpses": 2, "attention": "additive
 
 
 @given(kind=st.sampled_from(KINDS), count=st.integers(1, 4), n=st.integers(1, 6), in_dim=st.integers(1, 3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_shapes_and_probabilities(kind: dict[str, object], count: int, n: int, in_dim: int) -> None:
     model = network(in_dim=in_dim, **kind)
     target = torch.nn.functional.pad(torch.rand(count, n).argsort(dim=1) + 1, (0, 1))

@@ -8,7 +8,7 @@ from ordinate.models.registry import load_official
 from ordinate.models.sparse_autoencoder import CircuitSAE, geometric_median, sparse_loss
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(rows=st.integers(1, 5), dim=st.integers(1, 7), features=st.integers(1, 9), norm=st.sampled_from(["row", "column"]))
 def test_features_are_not_negative_and_gradients_have_no_part_along_what_is_normalised(
     rows: int, dim: int, features: int, norm: str
@@ -26,15 +26,29 @@ def test_features_are_not_negative_and_gradients_have_no_part_along_what_is_norm
         assert float((weight.detach() * weight.grad).sum(dim=over).abs().max()) < 1e-6
 
 
-def test_the_weights_lengths_do_not_matter_and_can_be_brought_back() -> None:
-    sae, x = CircuitSAE(4, 6), torch.randn(3, 4)
-    before = sae(x)[1]
+@pytest.mark.parametrize("norm", ["row", "column"])
+def test_the_weights_lengths_do_not_matter_and_can_be_brought_back(norm: str) -> None:
+    """Longer weights give the same output, and a gradient that is shorter by as much and has no part along them either."""
+    along = {"row": 1, "column": 0}[norm]
+    sae, x = CircuitSAE(4, 6, decoder_norm=norm), torch.randn(3, 4)
+    features, before = sae(x)
+    loss = sparse_loss(x, features, before, 0.1)
+    weights = [sae.encoder, sae.decoder]
+    unit = torch.autograd.grad(loss, [*weights, sae.threshold, sae.centre])
+    lengths = [torch.rand(6, 1) + 0.5, torch.rand((4, 1) if norm == "row" else (1, 6)) + 0.5]
     with torch.no_grad():
-        sae.encoder.mul_(3)
-        sae.decoder.mul_(0.2)
-    torch.testing.assert_close(sae(x)[1], before)
+        for weight, length in zip(weights, lengths, strict=True):
+            weight.mul_(length)
+    features, after = sae(x)
+    torch.testing.assert_close(after, before)
+    long = torch.autograd.grad(sparse_loss(x, features, after, 0.1), [*weights, sae.threshold, sae.centre])
+    for place, (weight, length, over) in enumerate(zip(weights, lengths, (1, along), strict=True)):
+        torch.testing.assert_close(long[place], unit[place] / length, atol=1e-6, rtol=1e-4)
+        assert float((weight.detach() * long[place]).sum(dim=over).abs().max()) < 1e-6
+    for place in (2, 3):
+        torch.testing.assert_close(long[place], unit[place], atol=1e-6, rtol=1e-4)
     sae.normalise_()
-    assert torch.allclose(sae.encoder.norm(dim=1), torch.ones(6)) and torch.allclose(sae.decoder.norm(dim=0), torch.ones(6))
+    assert torch.allclose(sae.encoder.norm(dim=1), torch.ones(())) and torch.allclose(sae.decoder.norm(dim=along), torch.ones(()))
 
 
 def test_the_loss_is_the_error_and_the_size_of_a_vector_s_features() -> None:

@@ -7,7 +7,7 @@ from ordinate.ground.errors import InputError
 from ordinate.nn.fixed_representation import FixedRepresentation
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(d=st.integers(1, 6), D=st.integers(1, 6), layers=st.integers(1, 4), seed=st.integers(0, 5))
 def test_representations_have_unit_length_whatever_the_shape(d: int, D: int, layers: int, seed: int) -> None:
     phi = FixedRepresentation(d, D, layers, seed=seed)
@@ -16,7 +16,7 @@ def test_representations_have_unit_length_whatever_the_shape(d: int, D: int, lay
     torch.testing.assert_close(phi(x).norm(dim=-1), torch.ones(3, 5, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(d=st.integers(1, 6), D=st.integers(1, 6))
 def test_matrices_have_orthonormal_rows_or_columns(d: int, D: int) -> None:
     first, second = FixedRepresentation(d, D, 2).matrices

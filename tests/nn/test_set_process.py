@@ -41,7 +41,7 @@ def by_hand(made: SetProcess, memory: Tensor) -> tuple[Tensor, Tensor]:
     attention=st.sampled_from(["dot", "additive"]),
     scaled=st.booleans(),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_padded_and_ragged_sets_are_as_the_equations_say(dim: int, steps: int, sizes: list[int], attention: str, scaled: bool) -> None:
     made = block(dim, steps, attention, scaled=scaled)
     sets = [torch.randn(size, dim, dtype=torch.float64) for size in sizes]

@@ -5,7 +5,7 @@ from ordinate.analyze.circuit_codes import Autoencoding
 from ordinate.experiment.setting import Setting
 from ordinate.experiment.task import Arm, Run
 from ordinate.ground.errors import InputError
-from ordinate.tasks.circuits import METHODS, ByCodes, CircuitRecovery, Planted, TrainedInduction
+from ordinate.tasks.circuits import METHODS, ByCodes, CircuitRecovery, Compiled, Planted, TrainedInduction
 
 RUN = Run(0, Setting(seeds=(0,)))
 TASK = CircuitRecovery(Planted(pairs=12, layers=2))
@@ -19,6 +19,15 @@ def test_methods_are_scored_against_the_planted_heads(name: str) -> None:
     if name.endswith("patching"):
         assert outcome.metrics["AUC"] == 1 and outcome.metrics["over random"] > 0.1
     assert set(outcome.notes["roles"]) == {"previous token", "induction"}
+    curve = outcome.curves["accuracy by heads kept"]
+    assert [kept for kept, _ in curve] == list(range(9)) and outcome.curves["accuracy by heads ablated"][0][1] == curve[-1][1]
+
+
+@pytest.mark.parametrize("program", ["reverse", "sort"])
+def test_programs_are_subjects_whose_mlps_count(program: str) -> None:
+    task = CircuitRecovery(Compiled(program, pairs=12, layers=2))
+    outcome = task.run(task.arm("activation patching"), RUN)
+    assert outcome.metrics["AUC"] == 1 and outcome.metrics["over random"] > 0.1 and len(outcome.notes["truth"][0]) == 5
 
 
 def test_rankings_by_codes_are_averaged_and_repeat_by_seed() -> None:

@@ -124,6 +124,8 @@ def random_order_area(
     return math.fsum(areas) / len(areas)
 
 
-def area(curve: Float[Tensor, " points"]) -> float:
-    """The area under a curve over equal steps from 0 to 1."""
+def area(curve: Float[Tensor, " points"], at: Float[Tensor, " points"] | None = None) -> float:
+    """The area under a curve over steps from 0 to 1, at the places `at` or, where they are not given, equal ones."""
+    if at is not None:
+        return float(torch.trapezoid(curve.double(), at.double()))
     return float(torch.trapezoid(curve.double(), dx=1 / (len(curve) - 1)))

@@ -19,13 +19,15 @@ from torch.nn import functional as F
 
 from ordinate.analyze.capture import replaced
 from ordinate.analyze.head_outputs import HeadedModel
-from ordinate.analyze.head_patching import check_aligned, values_of
+from ordinate.analyze.head_patching import Values, check_aligned, values_of
 from ordinate.data.contrasts import Contrast, Prompts
 from ordinate.ground.errors import InputError, choose
 
-__all__ = ["DIVERGENCES", "EdgeRunner", "edge_pruning", "prune_edges"]
+__all__ = ["DIVERGENCES", "TAUS", "EdgeRunner", "edge_pruning", "edge_thresholds", "prune_edges"]
 
 DIVERGENCES = ("kl", "loss")
+TAUS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""Thresholds to try."""
 Change = Callable[[Tensor], Tensor]
 
 
@@ -36,19 +38,24 @@ class EdgeRunner:
         before: (S, S + 1) bool, the edges that there are, from node to node and, in the last column, to the output.
     """
 
-    def __init__(self, headed: HeadedModel, contrast: Contrast) -> None:
+    def __init__(self, headed: HeadedModel, contrast: Contrast, *, values: Values | None = None) -> None:
         """
         Args:
             headed: the model.
-            contrast: positives that are run, and negatives whose values stand for edges that are taken away.
+            contrast: positives that are run.
+            values: what the readers of an edge that is taken away are given, by `HeadedModel.places`, such as `mean_values`; None is the values on the negatives.
 
         Raises:
-            InputError: prompts that differ in length from their negatives, or do not fit the model.
+            InputError: prompts that do not fit the model or, where their values are used, that differ in length from their negatives.
         """
-        check_aligned(contrast)
+        if values is None:
+            check_aligned(contrast)
         headed.check(contrast.positives)
         self.headed, self.contrast = headed, contrast
-        patched = values_of(headed, contrast.negatives)
+        patched = {
+            name: value.expand(*contrast.positives.tokens.shape, value.shape[-1])
+            for name, value in (values_of(headed, contrast.negatives) if values is None else values).items()
+        }
         self._patched = [self._added(patched, layer) for layer in range(len(headed.layers))]
         layers, columns = headed.shape
         place = torch.arange(layers * columns)
@@ -56,7 +63,7 @@ class EdgeRunner:
         rank = 2 * layer + is_mlp  # a layer's MLP reads what its heads add
         self.before = torch.cat([rank[:, None] < rank, torch.ones(len(place), 1, dtype=torch.bool)], dim=1)
 
-    def _added(self, values: dict[str, Tensor], layer: int) -> Tensor:
+    def _added(self, values: Values, layer: int) -> Tensor:
         """What the nodes of a layer add to the stream: (columns, N, T, D)."""
         parts = self.headed.layers[layer]
         mixed = values[f"{parts.out}:input"].unflatten(-1, (self.headed.heads, -1))
@@ -150,10 +157,10 @@ def prune_edges(runner: EdgeRunner, tau: float, *, divergence: str = "kl") -> Bo
     return kept
 
 
-def edge_pruning(
-    headed: HeadedModel, contrast: Contrast, *, taus: Sequence[float] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), divergence: str = "kl"
-) -> Float[Tensor, "layers columns"]:
-    """Every node's score: the largest τ at which it is kept, 0 where none keeps it.
+def edge_thresholds(
+    headed: HeadedModel, contrast: Contrast, *, taus: Sequence[float] = TAUS, divergence: str = "kl"
+) -> Float[Tensor, "sources destinations"]:
+    """Every edge's score, (S, S + 1): the largest τ at which it is kept, 0 where none keeps it.
 
     Args:
         headed: the model.
@@ -167,8 +174,18 @@ def edge_pruning(
     if not taus or min(taus) <= 0:
         raise InputError(f"thresholds must be positive and there must be one, not {list(taus)}")
     runner = EdgeRunner(headed, contrast)
-    scores = torch.zeros(headed.shape)
+    scores = torch.zeros(runner.before.shape)
     for tau in sorted(taus):
-        alive = prune_edges(runner, tau, divergence=divergence).any(dim=1).reshape(headed.shape)
-        scores = torch.where(alive, tau, scores)
+        scores = torch.where(prune_edges(runner, tau, divergence=divergence), tau, scores)
     return scores
+
+
+def edge_pruning(
+    headed: HeadedModel, contrast: Contrast, *, taus: Sequence[float] = TAUS, divergence: str = "kl"
+) -> Float[Tensor, "layers columns"]:
+    """Every node's score: the largest τ at which it is kept, 0 where none keeps it. See `edge_thresholds`.
+
+    Raises:
+        InputError: as there.
+    """
+    return edge_thresholds(headed, contrast, taus=taus, divergence=divergence).amax(dim=1).reshape(headed.shape)

@@ -24,6 +24,7 @@ from ordinate.data.contrasts import Contrast, Prompts
 from ordinate.ground.errors import InputError
 
 __all__ = [
+    "Values",
     "ablation_costs",
     "activation_patching",
     "attribution_patching",

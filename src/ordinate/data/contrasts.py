@@ -16,10 +16,12 @@ from torch import Tensor
 
 from ordinate.ground.errors import InputError
 
-__all__ = ["Contrast", "Node", "Prompts"]
+__all__ = ["Contrast", "Edge", "Node", "Prompts"]
 
 Node = tuple[int, int]
 """A head by its layer and its number in it, both from 0; an MLP stands after the layer's last head."""
+Edge = tuple[Node, Node | None]
+"""What one node adds as another reads it; None is the output."""
 
 
 @dataclass(frozen=True)

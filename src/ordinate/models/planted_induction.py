@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ordinate.data.contrasts import Edge, Node
 from ordinate.ground.errors import InputError
 from ordinate.ground.seeds import derive, generator
 from ordinate.models.sequence import Sequence
@@ -37,8 +38,13 @@ class PlantedCircuit:
     """
 
     model: Sequence
-    truth: tuple[tuple[int, int], ...]
-    roles: dict[str, tuple[int, int]]
+    truth: tuple[Node, ...]
+    roles: dict[str, Node]
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """From the first head to the second, and from the second to the output."""
+        return (self.truth[0], self.truth[1]), (self.truth[1], None)
 
 
 def planted_induction(

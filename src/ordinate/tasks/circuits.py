@@ -1,7 +1,7 @@
 """Circuits found: heads of a model whose circuit is known, ranked by one method after another.
 
-Two subjects. In a planted one the circuit is known by construction; a trained one is a small transformer that has learnt induction here, with periods that vary so that positions alone do not solve it, and its circuit are the heads whose
-ablation costs accuracy. Every method gets the same pairs of prompts.
+Three subjects. In a planted one and in a compiled one, which reverses or sorts, the circuit is known by construction; a trained one is a small transformer that has learnt induction here, with periods that vary so that positions alone do
+not solve it, and its circuit are the heads whose ablation costs accuracy. Every method gets the same pairs of prompts.
 """
 
 import time
@@ -22,18 +22,20 @@ from ordinate.analyze.head_outputs import HeadedModel, head_outputs
 from ordinate.analyze.head_patching import ablation_costs, activation_patching, attribution_patching, head_importance, mean_values
 from ordinate.analyze.subnetwork_probing import subnetwork_probing
 from ordinate.data.batches import Generated
-from ordinate.data.contrasts import Contrast
+from ordinate.data.contrasts import Contrast, Edge
+from ordinate.data.program_prompts import program_prompts
 from ordinate.data.repeated_tokens import repeated_tokens, sample_repeats
 from ordinate.experiment.task import Arm, Metric, Outcome, Run, Task
 from ordinate.ground.errors import InputError, choose
 from ordinate.ground.seeds import derive
 from ordinate.models.planted_induction import planted_induction
+from ordinate.models.programs.counted import compiled_circuit
 from ordinate.models.sequence import Sequence
 from ordinate.tasks.training import make_seeded
 from ordinate.train.fit import Batch, fit
 from ordinate.train.recipe import Recipe
 
-__all__ = ["METHODS", "TASKS", "ByCodes", "CircuitRecovery", "Planted", "Subject", "TrainedInduction"]
+__all__ = ["METHODS", "TASKS", "ByCodes", "CircuitRecovery", "Compiled", "Planted", "Subject", "TrainedInduction", "subject_of"]
 
 VOCABULARY = 32
 """Tokens of the subjects."""
@@ -49,12 +51,14 @@ class Subject:
         headed: the model.
         contrast: N pairs of prompts.
         truth: (layers, columns), 1 in the circuit.
+        edges: of the circuit, or none where they are not known.
         notes: what is known of it, as JSON values.
     """
 
     headed: HeadedModel
     contrast: Contrast
     truth: Float[Tensor, "layers columns"]
+    edges: tuple[Edge, ...] = ()
     notes: dict[str, object] = field(default_factory=dict)
 
 
@@ -78,7 +82,34 @@ class Planted:
         made = planted_induction(seed, layers=self.layers, heads=self.heads, vocabulary=VOCABULARY, length=self.length)
         headed = HeadedModel(made.model)
         contrast = repeated_tokens(self.pairs, length=self.length, vocabulary=VOCABULARY, seed=seed, truth=made.truth)
-        return Subject(headed, contrast, headed.grid(made.truth), {"roles": {role: list(place) for role, place in made.roles.items()}})
+        return Subject(headed, contrast, headed.grid(made.truth), made.edges, _as_json(made.roles))
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A program whose weights are written down; MLPs are nodes too.
+
+    Attributes:
+        program: ``"reverse"`` or ``"sort"``.
+        pairs: N.
+        layers, heads: of the model.
+    """
+
+    program: str
+    pairs: int = 250
+    layers: int = 3
+    heads: int = 4
+
+    def __call__(self, seed: int) -> Subject:
+        """The subject of a seed."""
+        made = compiled_circuit(self.program, seed, layers=self.layers, heads=self.heads)
+        headed = HeadedModel(made.model, mlp=True)
+        contrast = program_prompts(self.program, self.pairs, tokens=made.tokens, seed=seed, truth=made.truth)
+        return Subject(headed, contrast, headed.grid(made.truth), made.edges, _as_json(made.roles))
+
+
+def _as_json(roles: dict[str, tuple[int, int]]) -> dict[str, object]:
+    return {"roles": {role: list(place) for role, place in roles.items()}}
 
 
 @dataclass(frozen=True)
@@ -149,7 +180,7 @@ class TrainedInduction:
             raise InputError(
                 f"the model answers {100 * accuracy:.0f} % right, and {'all' if accuracy and bool(truth.all()) else 'none'} of its heads are needed for it: train it for more steps than {self.steps}"
             )
-        return Subject(headed, contrast, truth, {"costs of ablation": costs.tolist(), "accuracy": accuracy})
+        return Subject(headed, contrast, truth, notes={"costs of ablation": costs.tolist(), "accuracy": accuracy})
 
 
 def _foretell(model: nn.Module, batch: Batch) -> Tensor:
@@ -158,20 +189,21 @@ def _foretell(model: nn.Module, batch: Batch) -> Tensor:
 
 
 @cache
-def _subject(make: Callable[[int], Subject], seed: int) -> Subject:
+def subject_of(make: Callable[[int], Subject], seed: int) -> Subject:
+    """The subject of a seed, made once for all tasks."""
     return make(seed)
 
 
 @cache
 def _means(make: Callable[[int], Subject], seed: int) -> dict[str, Tensor]:
-    contrast = _subject(make, seed).contrast
-    return mean_values(_subject(make, seed).headed, contrast.positives.followed_by(contrast.negatives))
+    contrast = subject_of(make, seed).contrast
+    return mean_values(subject_of(make, seed).headed, contrast.positives.followed_by(contrast.negatives))
 
 
 @cache
-def _random_area(make: Callable[[int], Subject], seed: int) -> float:
-    subject = _subject(make, seed)
-    return random_order_area(subject.headed, subject.contrast, _means(make, seed), orders=10, seed=seed)
+def _random_area(make: Callable[[int], Subject], seed: int, pairs: int) -> float:
+    subject = subject_of(make, seed)
+    return random_order_area(subject.headed, subject.contrast[:pairs], _means(make, seed), orders=10, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -243,6 +275,7 @@ class CircuitRecovery(Task):
 
     Args:
         subject: makes the subject of a seed.
+        judged: the pairs, of all of them, on which faithfulness and completeness are measured; rankings are made on all.
     """
 
     name = "circuit-recovery"
@@ -258,8 +291,8 @@ class CircuitRecovery(Task):
         Metric("seconds", "s", higher_is_better=False, meaning="wall time of the ranking"),
     )
 
-    def __init__(self, subject: Callable[[int], Subject]) -> None:
-        self.subject = subject
+    def __init__(self, subject: Callable[[int], Subject], judged: int = 50) -> None:
+        self.subject, self.judged = subject, judged
 
     def arm(self, name: str) -> Arm:
         """One of `METHODS`.
@@ -273,23 +306,28 @@ class CircuitRecovery(Task):
     def run(self, arm: Arm, run: Run) -> Outcome:
         """Rank the heads of the seed's subject, and hold the ranking against its circuit."""
         ranker: Ranker = arm.make()
-        subject, values = _subject(self.subject, run.seed), _means(self.subject, run.seed)
+        subject, values = subject_of(self.subject, run.seed), _means(self.subject, run.seed)
         start = time.perf_counter()
         rankings = ranker(subject, derive(run.seed, "ranking"))
         seconds = time.perf_counter() - start
         together = rankings.double().mean(dim=0)
         every = [evaluate_circuit(ranking, subject.truth) for ranking in rankings]
-        kept = area(faithfulness(subject.headed, together, subject.contrast, values))
+        some = subject.contrast[: self.judged]
+        kept, removed = (faithfulness(subject.headed, together, some, values, complete=complete) for complete in (False, True))
         return Outcome(
             {
                 "AUC": sum(each.auc for each in every) / len(every),
                 "AUC together": evaluate_circuit(together, subject.truth).auc,
                 "balance": sum(each.balance for each in every) / len(every),
                 "F1": sum(each.f1 for each in every) / len(every),
-                "faithfulness": kept,
-                "over random": kept - _random_area(self.subject, run.seed),
-                "completeness": area(faithfulness(subject.headed, together, subject.contrast, values, complete=True)),
+                "faithfulness": area(kept),
+                "over random": area(kept) - _random_area(self.subject, run.seed, self.judged),
+                "completeness": area(removed),
                 "seconds": seconds,
+            },
+            curves={
+                "accuracy by heads kept": list(enumerate(kept.tolist())),
+                "accuracy by heads ablated": list(enumerate(removed.tolist())),
             },
             notes={"truth": subject.truth.tolist(), "scores": together.tolist(), **subject.notes},
         )

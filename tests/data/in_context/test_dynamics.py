@@ -8,7 +8,7 @@ from ordinate.ground.errors import InputError
 from ordinate.nn.fixed_representation import FixedRepresentation
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(n=st.integers(1, 5), k=st.integers(1, 4), d=st.integers(1, 3))
 def test_windows_hold_the_last_states_and_zeros_before_the_start(n: int, k: int, d: int) -> None:
     states = torch.randn(2, n, d)

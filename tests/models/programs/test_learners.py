@@ -16,7 +16,7 @@ def drawn(d: int, n: int):
 
 
 @given(d=st.integers(1, 6), n=st.integers(1, 8))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_programs_are_their_algorithms(d: int, n: int) -> None:
     prompts = drawn(d, n)
     for learner, algorithm in ((sgd_program(d, n, 0.03, 0.1), OnePass(0.03, 0.1)), (ridge_program(d, n, 0.5), Ridge(0.5))):
