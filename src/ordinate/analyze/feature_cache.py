@@ -6,7 +6,7 @@ kept apart, so that adding one to a concatenation costs one.
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -20,24 +20,13 @@ from ordinate.data.home import cache_folder
 from ordinate.ground.errors import InputError
 from ordinate.ground.files import atomic_path
 from ordinate.ground.hashes import TensorHash, hash_tensors
+from ordinate.models.encoding import encode, evaluating
 
-__all__ = ["cached_features", "evaluating", "features_of", "hash_encoder", "hash_rows"]
+__all__ = ["cached_features", "hash_encoder", "hash_rows"]
 
 _AT_ONCE = 256
 _DTYPES = (torch.float32, torch.float16)
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """`module` and all its parts in evaluation mode within the block, and each as it was after it."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
 
 
 def hash_encoder(encoder: nn.Module) -> str:
@@ -68,20 +57,6 @@ def _batches(source: Source, columns: Sequence[str]) -> Iterator[dict[str, Tenso
         if lacking:
             raise InputError(f"the source has no column {lacking[0]!r}: it has {', '.join(batch)}")
         yield batch
-
-
-def features_of(encoder: nn.Module, x: Tensor) -> Float[Tensor, "batch features"]:
-    """What a probe reads of an encoder: `encoder.embed(x)` where it has that (vision encoders), else `encoder(x)`.
-
-    Raises:
-        InputError: something else than one vector an input comes out.
-    """
-    embed = getattr(encoder, "embed", encoder)
-    features = embed(x)
-    if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(x):
-        given = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-        raise InputError(f"an encoder gives one vector an input, ({len(x)}, features), and {type(encoder).__name__} gave {given}")
-    return features
 
 
 def cached_features(
@@ -143,7 +118,7 @@ def _computed(encoder: nn.Module, source: Source, dtype: torch.dtype, inputs: st
     features, known = [], []
     with evaluating(encoder):
         for batch in _batches(source, (inputs, labels)):
-            found = features_of(encoder, batch[inputs].to(device)).to("cpu", dtype)
+            found = encode(encoder, batch[inputs].to(device)).to("cpu", dtype)
             if not bool(torch.isfinite(found).all()):
                 raise InputError(f"features of {type(encoder).__name__} are not finite{' in float16' if dtype == torch.float16 else ''}")
             features.append(found)
