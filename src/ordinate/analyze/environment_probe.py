@@ -1,12 +1,12 @@
 """Out-of-distribution training on frozen features: a linear classifier fitted over several environments, and two ways to choose its hyper-parameters.
 
 The features stay as they are ("cf", classifier only); the head is trained by ERM, V-REx, IRMv1 or CLOvE (`ordinate.objectives.vrex`). Candidates are compared on held-out rows of the training environments (IID-tune), or
-on an environment of its own (OOD-tune): :func:`tune` takes whichever rows are given to it.
+on an environment of its own (OOD-tune): :func:`tune` does both in one go.
 
 Source: Zhang and Bottou, "Learning useful representations for shifting tasks and distributions", 2023, out-of-distribution experiments.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,7 @@ from ordinate.objectives.vrex import CLOvE, EnvironmentRisk, IRMv1, VREx
 __all__ = ["RISKS", "EnvironmentProbe", "Tuned", "tune"]
 
 RISKS = ("erm", "vrex", "irm", "clove")
-_STEPS, _LR = 400, 0.05
+_STEPS, _LR = 200, 0.05
 
 
 class EnvironmentProbe:
@@ -111,21 +111,26 @@ def tune(
     features: Float[Tensor, "rows dim"],
     labels: Int64[Tensor, " rows"],
     environments: Int64[Tensor, " rows"],
-    held_out: tuple[Float[Tensor, "others dim"], Int64[Tensor, " others"]],
+    held_out: Mapping[str, tuple[Tensor, Tensor]],
     seed: int = 0,
-) -> Tuned:
-    """Fit every candidate, and choose by accuracy on held-out rows; of equals the first.
+) -> dict[str, Tuned]:
+    """Fit every candidate once, and choose by accuracy on each set of held-out rows; of equals the first.
 
     Args:
         candidates: probes that are not fitted yet.
         features, labels, environments: see :meth:`EnvironmentProbe.fit`.
-        held_out: features and labels that choose: other rows of the same environments (IID-tune) or of another one (OOD-tune).
+        held_out: name -> features (M, d) and labels (M,) that choose: ``"iid"``, other rows of the same environments; ``"ood"``, rows of another one.
         seed: of the initial weights.
 
     Raises:
-        InputError: no candidates.
+        InputError: no candidates, or nothing held out.
     """
-    if not candidates:
-        raise InputError("there is no candidate to tune")
-    accuracies = [each.fit(features, labels, environments, seed).score(*held_out) for each in candidates]
-    return Tuned(candidates[max(range(len(candidates)), key=accuracies.__getitem__)], tuple(accuracies))
+    if not candidates or not held_out:
+        raise InputError("tuning needs candidates, and rows that choose among them")
+    for each in candidates:
+        each.fit(features, labels, environments, seed)
+    found = {}
+    for name, rows in held_out.items():
+        accuracies = [each.score(*rows) for each in candidates]
+        found[name] = Tuned(candidates[max(range(len(candidates)), key=accuracies.__getitem__)], tuple(accuracies))
+    return found
