@@ -25,4 +25,4 @@ def test_what_is_wrong_is_one_line() -> None:
     with pytest.raises(InputError, match="at least one"):
         ProbeHead(3, 0)
     with pytest.raises(InputError, match=r"\(batch, 3\)"):
-        ProbeHead(3, 2)(torch.randn(3))
+        ProbeHead(3, 2)(torch.randn(2, 4))

@@ -74,9 +74,7 @@ class LinearProbe(_Probe):
         """
         X, codes = self._begin(X, y)
         choose("solver", self.solver, SOLVERS)
-        grid = sorted({float(value) for value in (self.l2 if isinstance(self.l2, Sequence) else [self.l2])}, reverse=True)
-        if not grid or not all(math.isfinite(value) and value > 0 for value in grid):
-            raise InputError(f"penalties are positive numbers, or features that repeat each other have no single solution, not {self.l2}")
+        grid = _descending(self.l2 if isinstance(self.l2, Sequence) else [self.l2])
         X = X.double()
         self.scores_: dict[float, float] = {}
         if len(grid) > 1:
@@ -87,6 +85,23 @@ class LinearProbe(_Probe):
         path = [value for value in grid if value >= self.l2_] if self.solver == "newton" else [self.l2_]
         self.weight_, self.bias_ = self._solve(X, codes, path)[-1]
         return self
+
+    def path(self, X: Any, y: Any, grid: Sequence[float]) -> list[tuple[Tensor, Tensor]]:
+        """The solution for every penalty of a grid, on all rows, from one decomposition; nothing is chosen or kept.
+
+        Args:
+            X: (N, d).
+            y: (N,).
+            grid: penalties, in any order.
+
+        Returns:
+            For each penalty, the largest first, the weight (C, d) and bias (C,), float64, of the features as they are given.
+
+        Raises:
+            InputError: one class, or a penalty that is not positive.
+        """
+        X, codes = self._begin(X, y)
+        return self._solve(X.double(), codes, _descending(grid))
 
     def _solve(self, X: Tensor, codes: Tensor, grid: Sequence[float]) -> list[tuple[Tensor, Tensor]]:
         """Weight and bias for every penalty, the largest first."""
@@ -126,6 +141,15 @@ class LinearProbe(_Probe):
             layer.weight.copy_(self.weight_)
             layer.bias.copy_(self.bias_)
         return layer
+
+
+def _descending(penalties: Sequence[float]) -> list[float]:
+    grid = sorted({float(value) for value in penalties}, reverse=True)
+    if not grid or not all(math.isfinite(value) and value > 0 for value in grid):
+        raise InputError(
+            f"penalties are positive numbers, or features that repeat each other have no single solution, not {list(penalties)}"
+        )
+    return grid
 
 
 def _split(codes: Tensor, classes: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -32,6 +32,7 @@ from ordinate.models.base import VisionEncoder
 from ordinate.models.convnet import ConvNet
 from ordinate.models.encoding import Classifier, encode_all
 from ordinate.models.mlp import MLP
+from ordinate.models.resnet import ResNet
 from ordinate.objectives.base import create_objective
 from ordinate.tasks.training import make_seeded
 from ordinate.train.fit import fit
@@ -55,7 +56,17 @@ def _convolutional(width: int, **fitted: Any) -> VisionEncoder:
     return ConvNet.small(width, **fitted)
 
 
-FAMILIES: dict[str, Callable[..., VisionEncoder]] = {"perceptron": _perceptron, "shallow": _shallow, "convnet": _convolutional}
+def _residual(width: int, **fitted: Any) -> VisionEncoder:
+    """Four stages of two blocks."""
+    return ResNet(widths=width, **fitted)
+
+
+FAMILIES: dict[str, Callable[..., VisionEncoder]] = {
+    "perceptron": _perceptron,
+    "shallow": _shallow,
+    "convnet": _convolutional,
+    "resnet": _residual,
+}
 """Networks of one width, made from it and `num_classes`, `image_size`, `in_chans`."""
 
 
@@ -230,7 +241,7 @@ def _split(plan: Pretraining) -> Split:
 @lru_cache(maxsize=8)
 def _trained(plan: Pretraining, n: int, seed: int) -> tuple[nn.Module, ...]:
     seeds = [derive(seed, "member", number) for number in range(n)]
-    if plan.family == "convnet":  # its batch statistics are its own, and its convolutions fill a processor
+    if plan.family in ("convnet", "resnet"):  # batch statistics are a member's own, and convolutions fill a device
         return tuple(train_members(plan.network, plan.train, seeds, devices=[plan.device]))
     objective = create_objective(plan.objective, plan.network())
     return tuple(train_members_at_once(plan.network, objective, plan.batches, plan.recipe(), seeds, device=plan.device))
