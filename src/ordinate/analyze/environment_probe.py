@@ -20,7 +20,7 @@ from ordinate.objectives.vrex import CLOvE, EnvironmentRisk, IRMv1, VREx
 __all__ = ["RISKS", "EnvironmentProbe", "Tuned", "tune"]
 
 RISKS = ("erm", "vrex", "irm", "clove")
-_STEPS, _LR = 200, 0.05
+_STEPS, _LR = 150, 0.05
 
 
 class EnvironmentProbe:
@@ -49,7 +49,11 @@ class EnvironmentProbe:
         self.head: ProbeHead | None = None
 
     def fit(
-        self, features: Float[Tensor, "rows dim"], labels: Int64[Tensor, " rows"], environments: Int64[Tensor, " rows"], seed: int = 0
+        self,
+        features: Float[Tensor, "rows dim"],
+        labels: Int64[Tensor, " as_many"],
+        environments: Int64[Tensor, " as_often"],
+        seed: int = 0,
     ) -> "EnvironmentProbe":
         """Train the head.
 

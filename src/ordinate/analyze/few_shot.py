@@ -98,7 +98,7 @@ def draw_episodes(labels: Int64[Tensor, " rows"], ways: int, shots: int, queries
 
 def episode_accuracy(
     features: Float[Tensor, "rows dim"],
-    labels: Int64[Tensor, " rows"],
+    labels: Int64[Tensor, " as_many"],
     head: str | Callable[[], Any] = "cosine",
     *,
     ways: int = 5,

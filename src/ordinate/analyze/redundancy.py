@@ -65,9 +65,9 @@ class RedundancyReport:
 
 def redundancy(
     train: Sequence[Float[Tensor, "rows _"]],
-    labels: Int64[Tensor, " rows"],
+    labels: Int64[Tensor, " as_many"],
     test: Sequence[Float[Tensor, "tested _"]],
-    test_labels: Int64[Tensor, " tested"],
+    test_labels: Int64[Tensor, " as_many_tested"],
     *,
     l2: Sequence[float] = L2_GRID,
 ) -> Redundancy:

@@ -21,7 +21,7 @@ _COARSE = 4
 
 def tinted(
     images: Float[Tensor, "batch 1 height width"],
-    labels: Int64[Tensor, " batch"],
+    labels: Int64[Tensor, " as_many"],
     share: float,
     *,
     classes: int,

@@ -38,7 +38,7 @@ from ordinate.tasks.training import make_seeded
 from ordinate.train.fit import fit
 from ordinate.train.recipe import Recipe
 
-__all__ = ["FAMILIES", "TASKS", "ClassTransfer", "Pretraining", "Split", "parameters_of"]
+__all__ = ["FAMILIES", "PENALTIES", "TASKS", "ClassTransfer", "Pretraining", "Split", "parameters_of"]
 
 
 def _perceptron(width: int, **fitted: Any) -> VisionEncoder:
@@ -60,6 +60,9 @@ def _residual(width: int, **fitted: Any) -> VisionEncoder:
     """Four stages of two blocks."""
     return ResNet(widths=width, **fitted)
 
+
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+"""That every probe chooses from."""
 
 FAMILIES: dict[str, Callable[..., VisionEncoder]] = {
     "perceptron": _perceptron,
@@ -393,7 +396,7 @@ class ClassTransfer(Task):
             ("source", a, split.source, a_test, split.source_test),
             ("target", b, split.target, b_test, split.target_test),
         ):
-            probe = SlicedProbe(widths) if contender.slices else LinearProbe()
+            probe = SlicedProbe(widths, PENALTIES) if contender.slices else LinearProbe(PENALTIES)
             probe.fit(x.numpy(), fitted.tensors["label"].numpy())
             found[name] = 100 * float(probe.score(tested.numpy(), judged.tensors["label"].numpy()))
         if self.episodes:
@@ -418,7 +421,11 @@ class ClassTransfer(Task):
             ("target", 2, (split.target, split.target_test)),
         ):
             found[name] = redundancy(
-                [each[at] for each in chosen], fitted.tensors["label"], [each[at + 1] for each in chosen], judged.tensors["label"]
+                [each[at] for each in chosen],
+                fitted.tensors["label"],
+                [each[at + 1] for each in chosen],
+                judged.tensors["label"],
+                l2=PENALTIES,
             ).to_json()
         return {"redundancy": found}
 

@@ -28,7 +28,8 @@ from ordinate.train.recipe import Recipe
 __all__ = ["Shift", "TintedDigits"]
 
 _WEIGHTS = (1.0, 10.0, 100.0)
-_DECAYS = (1e-3, 1e-1)
+_DECAYS = (1e-3, 1e-2, 1e-1)
+_DECAY = 1e-2  # of V-REx, whose weight is chosen instead
 
 
 @dataclass(frozen=True)
@@ -172,8 +173,8 @@ class TintedDigits(Task):
         )
         train, metrics = found.train.tensors, {}
         for risk in ("erm", "vrex"):
-            weights = _WEIGHTS if risk == "vrex" else (0.0,)
-            candidates = [EnvironmentProbe(risk, weight, l2) for weight in weights for l2 in _DECAYS]
+            penalties = [(0.0, l2) for l2 in _DECAYS] if risk == "erm" else [(weight, _DECAY) for weight in _WEIGHTS]
+            candidates = [EnvironmentProbe(risk, *each) for each in penalties]  # as many for both
             judges = {"iid": (held, found.held_out.tensors["label"]), "ood": (between, found.between.tensors["label"])}
             for protocol, best in tune(candidates, z, train["label"], train["environment"], judges, seed).items():
                 metrics[f"{risk} {protocol}"] = 100 * best.probe.score(shifted, found.shifted.tensors["label"])
