@@ -121,6 +121,7 @@ class Pretraining:
         labels: of the target, at most: images that probes are fitted on.
         tested: images of each that probes are scored on, at most.
         snapshot_lr: the constant rate at which snapshots are taken.
+        together: members that are trained for a seed, from which fewer are taken.
         device: where networks are trained.
     """
 
@@ -135,6 +136,7 @@ class Pretraining:
     labels: int = 500
     tested: int = 2000
     snapshot_lr: float = 3e-3
+    together: int = 5
     device: str = "cpu"
 
     @property
@@ -189,9 +191,7 @@ class Pretraining:
 
     def members(self, n: int, seed: int) -> list[nn.Module]:
         """n members of a seed, the same whoever asks: the first few of n are those of fewer."""
-        if n > 5:
-            return list(_trained(self, n, seed))
-        return list(_trained(self, 5, seed))[:n]
+        return list(_trained(self, max(n, self.together), seed))[:n]
 
     def snapshots(self, n: int, seed: int) -> list[nn.Module]:
         """n snapshots of one training."""
