@@ -51,10 +51,10 @@ def test_a_student_learns_to_agree_with_its_teachers(targets: str) -> None:
     teachers = [_network() for _ in range(3)]
     logits = 10 * teacher_logits(teachers, IMAGES)
     student, aim = _network(), Distillation(5, 3, 3, targets=targets, tau=3.0)
-    fit(student, aim, Shuffled(TensorSource(image=IMAGES, teachers=logits), 20, 0), Recipe(steps=200, lr=2e-2))
-    for i, head in enumerate(aim.heads):
-        agreed = head(student.embed(IMAGES)).argmax(1) == logits[:, i].argmax(1)
-        assert agreed.float().mean() > 0.8
+    batch = {"image": IMAGES, "teachers": logits}
+    before = aim(student, batch).item()
+    fit(student, aim, Shuffled(TensorSource(**batch), 20, 0), Recipe(steps=200, lr=2e-2))
+    assert aim(student, batch).item() < before / 4
 
 
 def test_logits_are_computed_in_evaluation_mode_in_the_order_of_the_teachers() -> None:

@@ -59,6 +59,11 @@ def test_one_member_is_ordinary_fine_tuning_with_its_head_refitted() -> None:
     torch.testing.assert_close(two_stage_finetune([member], 3, _train, IMAGES, LABELS)(IMAGES), by_hand(IMAGES))
 
 
+def test_members_that_do_not_say_their_width_are_asked_for_it() -> None:
+    joined = two_stage_finetune([nn.Flatten(), nn.Sequential(nn.Flatten(), nn.Linear(16, 5))], 3, _train, IMAGES, LABELS)
+    assert joined.encoder.dims == (16, 5)
+
+
 def test_members_frozen_before_are_fine_tuned_all_the_same() -> None:
     (member,) = _members(1)
     (tuned,) = finetune_members([member.requires_grad_(False)], 3, _train)
@@ -68,6 +73,8 @@ def test_members_frozen_before_are_fine_tuned_all_the_same() -> None:
 def test_what_is_wrong_is_one_line() -> None:
     with pytest.raises(InputError, match="needs members"):
         finetune_members([], 3, _train)
+    with pytest.raises(InputError, match="give a width for each"):
+        finetune_members([nn.Flatten()], 3, _train)
     with pytest.raises(InputError, match="two or more classes"):
         finetune_members(_members(1), 1, _train)
     classifier = Classifier(nn.Flatten(), nn.Linear(16, 3))

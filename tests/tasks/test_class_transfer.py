@@ -9,13 +9,13 @@ from ordinate.ground.errors import InputError
 from ordinate.tasks.class_finetuning import ClassFinetuning
 from ordinate.tasks.class_transfer import ClassTransfer, Pretraining, parameters_of
 
-PLAN = Pretraining("digits", "shallow", 8, steps=20, batch_size=32, images=120, labels=60, tested=80)
+PLAN = Pretraining("digits", "shallow", 8, steps=20, batch_size=32, images=120, labels=60, tested=150)
 RUN = Run(0, Setting())
 
 
 def test_the_halves_of_the_classes_are_the_source_and_the_target_and_do_not_depend_on_how_many_images_are_taken() -> None:
     split = PLAN.split
-    assert [len(each) for each in (split.source, split.source_test, split.target, split.target_test)] == [120, 80, 60, 80]
+    assert [len(each) for each in (split.source, split.source_test, split.target, split.target_test)] == [120, 150, 60, 150]
     assert split.classes == split.target_classes == 5
     assert set(split.target.tensors["label"].tolist()) == set(range(5))
     fewer = replace(PLAN, images=50).split

@@ -4,7 +4,6 @@ Source: Zhang and Bottou, "Learning useful representations for shifting tasks an
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -154,5 +153,5 @@ class RichRepresentation:
         seed: int = 0,
     ) -> Classifier:
         """Fine-tune every member by `train(classifier, number)`, then one head on all of them; see :func:`ordinate.adapt.two_stage.two_stage_finetune`."""
-        tune = partial(two_stage_finetune, self.members, int(labels.max()) + 1, train)
-        return tune(inputs, labels, head_epochs=head_epochs, seed=seed)
+        classes = int(labels.max()) + 1
+        return two_stage_finetune(self.members, classes, train, inputs, labels, head_epochs=head_epochs, seed=seed)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from ordinate.adapt.concat import Concat, concat_classifier
+from ordinate.adapt.concat import concat_classifier
 from ordinate.ground.errors import InputError
 from ordinate.ground.seeds import derive, generator
 from ordinate.models.encoding import Classifier, encode_all
@@ -26,7 +26,12 @@ __all__ = ["finetune_members", "train_merged_head", "two_stage_finetune"]
 
 
 def finetune_members(
-    members: Sequence[nn.Module], classes: int, train: Callable[[Classifier, int], Any], *, seed: int = 0
+    members: Sequence[nn.Module],
+    classes: int,
+    train: Callable[[Classifier, int], Any],
+    *,
+    widths: Sequence[int] | None = None,
+    seed: int = 0,
 ) -> list[Classifier]:
     """Stage 1: a copy of every member, trained on the target with a new head.
 
@@ -34,16 +39,19 @@ def finetune_members(
         members: inputs to vectors; left as they are.
         classes: of the target.
         train: `train(classifier, number)` trains member `number` in place, whatever way serves one network.
+        widths: of the members' vectors; None is their `num_features`.
         seed: of the heads' initial weights.
 
     Raises:
-        InputError: no members, or fewer than two classes.
+        InputError: no members, fewer than two classes, or widths that are not said.
     """
     if not members or classes < 2:
         raise InputError(f"fine-tuning needs members and two or more classes, not {len(members)} and {classes}")
+    known = widths or [getattr(member, "num_features", 0) for member in members]
+    if len(known) != len(members) or not all(known):
+        raise InputError("the members do not all say how wide their vectors are (num_features): give a width for each")
     tuned = []
-    for number, member in enumerate(members):
-        width = Concat([member], freeze=False).dims[0]
+    for number, (member, width) in enumerate(zip(members, known, strict=True)):
         with torch.random.fork_rng([]):
             torch.manual_seed(derive(seed, "target head", number))
             classifier = Classifier(deepcopy(member).requires_grad_(True), nn.Linear(width, classes))
@@ -116,7 +124,8 @@ def two_stage_finetune(
     Raises:
         InputError: what the stages refuse.
     """
-    tuned = finetune_members(members, classes, train, seed=seed)
+    widths = [encode_all(member, inputs[:2]).shape[1] for member in members]
+    tuned = finetune_members(members, classes, train, widths=widths, seed=seed)
     heads = [each.head for each in tuned if isinstance(each.head, nn.Linear)]
     classifier = concat_classifier([each.encoder for each in tuned], heads)
     train_merged_head(classifier, inputs, labels, epochs=head_epochs, lr=head_lr, seed=seed)

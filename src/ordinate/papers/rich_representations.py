@@ -29,7 +29,7 @@ def _digits(setting: Setting) -> Comparison:
         tested=setting.pick(smoke=300, full=2000, gpu=4500),
         device=setting.device,
     )
-    task = ClassTransfer(plan, 4, episodes=setting.pick(smoke=40, full=200), redundant=setting.pick(smoke=0, full=4))
+    task = ClassTransfer(plan, 4, episodes=setting.pick(smoke=20, full=200), redundant=setting.pick(smoke=0, full=4))
     names = setting.pick(
         smoke=("one", "cat-4", "wide-4", "cat-5"),
         full=("one", "cat-2", "cat-4", "cat-5", "snapshots-5", "distill-5", "wide-4", "joint-4", "ensemble-4", "sliced-wide-4"),
@@ -93,7 +93,7 @@ def _finetuned(setting: Setting) -> Comparison:
         device=setting.device,
     )
     task = ClassFinetuning(
-        plan, 4, steps=setting.pick(smoke=40, full=300, gpu=2000), rates=setting.pick(smoke=(3e-3,), full=(1e-3, 3e-3, 1e-2))
+        plan, 4, steps=setting.pick(smoke=80, full=300, gpu=2000), rates=setting.pick(smoke=(1e-2,), full=(1e-3, 3e-3, 1e-2))
     )
     names = setting.pick(smoke=("two-stage", "init-cat"), full=("one", "two-stage", "init-cat", "wide", "joint"))
     return Comparison("fine-tuning", task, [task.arm(name) for name in names], title="Fine-tuned on 1,000 labels of digits 5-9")
@@ -109,9 +109,9 @@ def _shifted(setting: Setting) -> Comparison:
         steps=setting.pick(smoke=100, full=200, gpu=1000),
         device=setting.device,
     )
-    n = setting.pick(smoke=5, full=10)
+    n = setting.pick(smoke=3, full=10)
     task = TintedDigits(shift, n)
-    names = setting.pick(smoke=("one", "cat-5"), full=("one", "cat-2", "cat-5", "cat-10"))
+    names = setting.pick(smoke=("one", "cat-3"), full=("one", "cat-2", "cat-5", "cat-10"))
     return Comparison("shifted-grounds", task, [task.arm(name) for name in names], title="Digits on grounds that mislead")
 
 
@@ -173,7 +173,7 @@ def _two_stage_bars(setting: Setting) -> Sequence[Bar]:
 
 
 def _shift_bars(setting: Setting) -> Sequence[Bar]:
-    largest = setting.pick(smoke="cat-5", full="cat-10")
+    largest = setting.pick(smoke="cat-3", full="cat-10")
     return [gain(largest, "one", f"{risk} {protocol}", at_least=2, unit="%") for risk in ("vrex", "erm") for protocol in ("iid", "ood")]
 
 
