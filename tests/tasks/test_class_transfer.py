@@ -34,7 +34,9 @@ def test_members_of_a_seed_are_shared_and_fewer_of_them_are_the_first() -> None:
     assert PLAN.members(1, 0)[0] is not PLAN.members(1, 1)[0]
 
 
-@pytest.mark.parametrize("name", ["one", "cat-2", "snapshots-2", "distill-2", "wide-2", "joint-2", "ensemble-2", "sliced-wide-2"])
+@pytest.mark.parametrize(
+    "name", ["one", "cat-2", "snapshots-2", "distill-2", "distill-wide-2", "wide-2", "joint-2", "ensemble-2", "sliced-wide-2"]
+)
 def test_every_arm_is_probed_on_both_halves(name: str) -> None:
     task = ClassTransfer(PLAN, 2, episodes=3, redundant=2)
     outcome = task.run(task.arm(name), RUN)

@@ -208,11 +208,11 @@ class Pretraining:
         """n members with one head, trained as one network from scratch; its vectors."""
         return _joint(self, n, seed)
 
-    def distilled(self, n: int, seed: int) -> nn.Module:
-        """A network of a member's size that imitates n members, on the source's images without their labels."""
+    def distilled(self, n: int, seed: int, *, wide: bool = False) -> nn.Module:
+        """A network of a member's size, or `wide` as n members, that imitates n members on the source's images without their labels."""
         images = self.split.source.tensors["image"]
         logits = teacher_logits(self.members(n, seed), images)
-        student = make_seeded(self.network, derive(seed, "student"))
+        student = make_seeded(partial(self.network, self.wide_width(n) if wide else None), derive(seed, "student"))
         aim = make_seeded(partial(Distillation, student.num_features, logits.shape[2], n), seed)
         batches = Shuffled(TensorSource(image=images, teachers=logits), min(self.batch_size, len(images)), seed)
         fit(student, aim, batches, self.recipe(), seed=seed, device=self.device)
@@ -347,13 +347,17 @@ class ClassTransfer(Task):
         return cls(plan, 4)
 
     def arm(self, name: str) -> Arm:
-        """``one``, ``cat-N``, ``snapshots-N``, ``distill-N``, ``wide-N``, ``joint-N``, ``ensemble-N``, ``sliced-wide-N``, each for N members."""
+        """``one``, ``cat-N``, ``snapshots-N``, ``distill-N``, ``distill-wide-N``, ``wide-N``, ``joint-N``, ``ensemble-N``, ``sliced-wide-N``, each for N members."""
         kind, _, count = name.rpartition("-")
         plan, n = self.plan, int(count) if count.isdigit() else 1
         known: dict[str, tuple[Contender, str]] = {
             "cat": (Contender(lambda seed: plan.members(n, seed)), "vectors of n networks side by side"),
             "snapshots": (Contender(lambda seed: plan.snapshots(n, seed)), "of n snapshots of one training"),
             "distill": (Contender(lambda seed: [plan.distilled(n, seed)]), "one network that imitates n"),
+            "distill-wide": (
+                Contender(lambda seed: [plan.distilled(n, seed, wide=True)]),
+                "one network with the parameters of n that imitates n",
+            ),
             "wide": (Contender(lambda seed: [plan.wide(n, seed)]), "one wider network with the parameters of n"),
             "joint": (Contender(lambda seed: [plan.joint(n, seed)]), "n networks with one head, trained as one"),
             "ensemble": (Contender(lambda seed: plan.members(n, seed), slices=n, ensemble=True), "n networks that vote"),
@@ -365,8 +369,8 @@ class ClassTransfer(Task):
         if kind not in known or n < 1:
             raise InputError(f"task {self.name!r} has no arm {name!r}: it has one, and {', '.join(f'{each}-{self.n}' for each in known)}")
         contender, note = known[kind]
-        role = "method" if kind in ("cat", "snapshots", "distill") else "baseline"
-        return Arm(name, lambda: contender, role=role, note=note)  # type: ignore[arg-type]  # one of the two literals
+        role = "method" if kind in ("cat", "snapshots", "distill") else "ablation" if kind == "distill-wide" else "baseline"
+        return Arm(name, lambda: contender, role=role, note=note)  # type: ignore[arg-type]  # one of the literals
 
     def run(self, arm: Arm, run: Run) -> Outcome:
         """Train, or take what has been trained for the same seed, and probe."""
