@@ -36,7 +36,7 @@ def merge_heads(heads: Sequence[nn.Linear]) -> nn.Linear:
     classes = {head.out_features for head in heads}
     if len(classes) > 1:
         raise InputError(f"heads of one task have the same classes: these have {', '.join(map(str, sorted(classes)))}")
-    biases = [head.bias for head in heads if head.bias is not None]
+    biases: list[Tensor] = [head.bias for head in heads if head.bias is not None]
     if biases and len(biases) < len(heads):
         raise InputError(f"{len(biases)} of {len(heads)} heads have a bias: merge heads that all have one, or none")
     merged = nn.Linear(sum(head.in_features for head in heads), classes.pop(), bias=bool(biases)).to(heads[0].weight)

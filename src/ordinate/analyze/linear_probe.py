@@ -250,7 +250,10 @@ def _descend(X: Tensor, codes: Tensor, classes: int, decay: float, use_bn: bool,
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         head = ProbeHead(X.shape[1], classes, use_bn=use_bn)
-    groups = [{"params": [head.linear.weight], "weight_decay": decay}, {"params": [head.linear.bias, *head.bn.parameters()]}]
+    groups: list[dict[str, Any]] = [
+        {"params": [head.linear.weight], "weight_decay": decay},
+        {"params": [head.linear.bias, *head.bn.parameters()]},
+    ]
     optimizer = torch.optim.SGD(groups, lr=_LR, momentum=_MOMENTUM, nesterov=True)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(_DROPS), gamma=0.1)
     for _ in range(_EPOCHS):

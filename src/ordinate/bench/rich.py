@@ -82,12 +82,8 @@ def _grids(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callabl
             features, labels = _cached(members, source, folder)
             calls: dict[str, Callable[[], Any]] = {
                 "ordinate, the cached features": partial(_cached, members, source, folder),
-                "the features again, at every penalty": partial(
-                    _every, len(L2_GRID), lambda source=source: encode_all(Concat(members), source.tensors["image"])
-                ),
-                "ordinate, cached features and one decomposition": lambda source=source, folder=folder: _whole_grid(
-                    *_cached(members, source, folder)
-                ),
+                "the features again, at every penalty": partial(_encoded_again, members, source),
+                "ordinate, cached features and one decomposition": partial(_whole_grid, members, source, folder),
                 "networks and probe at every penalty": partial(probe_again, members, source),
                 "scikit-learn on cached features": partial(_scikit, features, labels),
             }
@@ -101,17 +97,20 @@ def _grids(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callabl
     )
 
 
-def _every(times: int, call: Callable[[], Any]) -> None:
-    for _ in range(times):
-        call()
+def _encoded_again(members: Sequence[MLP], source: TensorSource) -> list[Tensor]:
+    return [encode_all(Concat(members), source.tensors["image"]) for _ in L2_GRID]
 
 
-def _whole_grid(features: Any, labels: Any) -> list[tuple[Tensor, Tensor]]:
-    return LinearProbe().path(features, labels, L2_GRID)
+def _whole_grid(members: Sequence[MLP], source: TensorSource, folder: Path) -> list[tuple[Tensor, Tensor]]:
+    return LinearProbe().path(*_cached(members, source, folder), L2_GRID)
 
 
 def _scikit(features: Any, labels: Any) -> list[Any]:
     return [LogisticRegression(C=1 / (len(features) * value), max_iter=1000).fit(features, labels) for value in L2_GRID]
+
+
+def _ridges(x: Any, y: Any) -> list[RidgeProbe]:
+    return [RidgeProbe(value).fit(x, y) for value in L2_GRID]
 
 
 def _ridge(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callable[[str], Any]) -> BenchResult:
@@ -122,7 +121,7 @@ def _ridge(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callabl
         y = torch.randint(CLASSES, (len(x),), generator=chance).numpy()
         calls: dict[str, Callable[[], Any]] = {
             "ordinate, one decomposition": partial(LinearProbe(solver="ridge").path, x, y, L2_GRID),
-            "a solution each": lambda x=x, y=y: [RidgeProbe(value).fit(x, y) for value in L2_GRID],
+            "a solution each": partial(_ridges, x, y),
         }
         watch(f"ridge grids of {width} features")
         rows += [Timing(name, width, seconds) for name, seconds in _in_turns(calls, 3 if quick else 7, device).items()]
@@ -137,7 +136,7 @@ def _members(sizes: Sequence[int] | None, device: str, quick: bool, watch: Calla
     for batch in sizes or ((16,) if quick else BENCHES["batched-members"].sizes):
         x = torch.randn(batch, 1, SIDE, SIDE, device=device)
         calls: dict[str, Callable[[], Any]] = {
-            "one batched module": lambda x=x: ensemble.apply_to_each(MLP.embed, x),
+            "one batched module": partial(ensemble.apply_to_each, MLP.embed, x),
             "a loop over members": partial(members_by_loop, members, x),
         }
         watch(f"eight members on batches of {batch}")

@@ -51,8 +51,8 @@ class ProbeHead(nn.Module):
     def folded(self) -> tuple[Float[Tensor, "classes dim"], Float[Tensor, " classes"]]:
         """Weight (C, d) and bias (C,) of the one linear map that this head is in evaluation mode."""
         weight, bias = self.linear.weight.clone(), self.linear.bias.clone()
-        if isinstance(self.bn, nn.BatchNorm1d):
-            factor = self.bn.weight / (self.bn.running_var + self.bn.eps).sqrt()  # type: ignore[operator]  # statistics are tracked
+        if isinstance(self.bn, nn.BatchNorm1d) and self.bn.running_mean is not None and self.bn.running_var is not None:
+            factor = self.bn.weight / torch.sqrt(self.bn.running_var + self.bn.eps)
             bias = bias + weight @ (self.bn.bias - self.bn.running_mean * factor)
             weight = weight * factor
         return weight, bias

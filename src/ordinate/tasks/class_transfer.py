@@ -382,7 +382,8 @@ class ClassTransfer(Task):
             for encoder in encoders
         ]
         groups = [[each] for each in parts] if contender.apart else [parts]
-        scored = [self._score(contender, *(torch.cat(column, dim=1) for column in zip(*group, strict=True)), run.seed) for group in groups]
+        joined = [[torch.cat(column, dim=1) for column in zip(*group, strict=True)] for group in groups]
+        scored = [self._score(contender, each, run.seed) for each in joined]
         metrics = {name: sum(each[name] for each in scored) / len(scored) for name in scored[0]}
         if contender.ensemble and plan.objective == "classification":
             images, labels = split.source_test.tensors["image"], split.source_test.tensors["label"]
@@ -392,10 +393,11 @@ class ClassTransfer(Task):
         size = sum(map(parameters_of, encoders)) // (len(encoders) if contender.apart else 1)
         return Outcome(metrics, parameters=size, notes=notes)
 
-    def _score(self, contender: Contender, a: Tensor, a_test: Tensor, b: Tensor, b_test: Tensor, seed: int) -> dict[str, float]:
+    def _score(self, contender: Contender, vectors: Sequence[Tensor], seed: int) -> dict[str, float]:
+        """The metrics, from the vectors of the source's images, its test images, the target's and its test images."""
+        a, a_test, b, b_test = vectors
         split, found = self.plan.split, {}
-        if contender.slices:
-            widths = [len(part) for part in torch.arange(a.shape[1]).tensor_split(contender.slices)]
+        widths = [len(part) for part in torch.arange(a.shape[1]).tensor_split(max(1, contender.slices))]
         for name, x, fitted, tested, judged in (
             ("source", a, split.source, a_test, split.source_test),
             ("target", b, split.target, b_test, split.target_test),

@@ -85,17 +85,18 @@ def _environments(shift: Shift) -> _Environments:
         return tinted(grey.clamp(0, 1), batch["label"], share, classes=classes, seed=derive("tinted", number, int(test))), batch["label"]
 
     parts = [drawn(shift.images, share, number, False) for number, share in enumerate(shift.shares)]
-    inside, outside = [], []
+    inside: list[dict[str, Tensor]] = []
+    outside: list[dict[str, Tensor]] = []
     for number, (image, label) in enumerate(parts):
         cut = len(label) * 4 // 5
         for kept, rows in ((inside, slice(None, cut)), (outside, slice(cut, None))):
             kept.append({"image": image[rows], "label": label[rows], "environment": torch.full_like(label[rows], number)})
-    joined = [TensorSource(**{name: torch.cat([each[name] for each in kept]) for name in kept[0]}) for kept in (inside, outside)]
-    others = [
+    train, held_out = (TensorSource(**{name: torch.cat([each[name] for each in kept]) for name in kept[0]}) for kept in (inside, outside))
+    between, shifted = (
         TensorSource(**dict(zip(("image", "label"), drawn(shift.tested, share, number, True), strict=True)))
         for number, share in enumerate((shift.between, shift.shifted))
-    ]
-    return _Environments(*joined, *others, classes)
+    )
+    return _Environments(train, held_out, between, shifted, classes)
 
 
 @lru_cache(maxsize=4)
