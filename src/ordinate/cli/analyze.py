@@ -2,7 +2,7 @@
 
 import typer
 
-from ordinate.cli import analyze_circuit, analyze_criticality, analyze_features, analyze_incontext
+from ordinate.cli import analyze_circuit, analyze_criticality, analyze_features, analyze_incontext, analyze_probe
 
 __all__ = ["app"]
 
@@ -18,3 +18,4 @@ app.command("circuit")(analyze_circuit.circuit)
 app.command("criticality")(analyze_criticality.criticality)
 app.command("features")(analyze_features.features)
 app.command("incontext")(analyze_incontext.incontext)
+app.command("probe")(analyze_probe.probe)
