@@ -4,11 +4,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from ordinate.data.streams import Streams
 from ordinate.experiment.setting import Setting
 from ordinate.experiment.task import Arm, Run
 from ordinate.ground.errors import InputError
 from ordinate.models.regularized_lstm import RegularizedLSTM
+from ordinate.objectives.carried_tokens import CarriedTokens
 from ordinate.tasks.regularized_texts import MEDIUM, RegularizedTexts, TextRecipe, carried_perplexity
+from ordinate.train.fit import StepEnd, fit
 
 SMALL = TextRecipe(dim=16, spread=0.5, rows=4, length=8, dropout=0.1, epochs=3, held=2, lr=1.0)
 RUN = Run(0, Setting(seeds=(0,)))
@@ -34,15 +37,37 @@ def test_a_text_that_repeats_is_learnt_in_any_order_and_runs_repeat() -> None:
 
 
 def test_a_run_that_was_stopped_goes_on_with_its_state(tmp_path: Path) -> None:
-    task = RegularizedTexts(cycle(2_000), cycle(200), 5, SMALL)
-    setting = Setting(seeds=(0,), steps=12)
-    whole = task.run(task.arm("natural"), Run(0, setting, tmp_path / "whole"))
-    assert whole.metrics == task.run(task.arm("natural"), Run(0, setting, tmp_path / "whole", resume=True)).metrics
+    streams, recipe = Streams(cycle(400), 4, 8), SMALL.over(12)
+
+    def train(folder: Path | None, resume: bool = False, stop: int | None = None) -> RegularizedLSTM:
+        torch.manual_seed(0)
+        model = RegularizedLSTM(5, dim=16, dropout=0.1, spread=0.5)
+
+        def interrupt(moment: StepEnd) -> None:
+            if moment.step == stop:
+                raise KeyboardInterrupt
+
+        fit(
+            model,
+            CarriedTokens(2, 4, 16),
+            streams,
+            recipe,
+            seed=0,
+            folder=folder,
+            resume=resume,
+            checkpoint_every=5,
+            callbacks=(interrupt,),
+        )
+        return model
+
+    whole = train(None)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "run", stop=7)
+    resumed = train(tmp_path / "run", resume=True)
+    assert all(torch.equal(one, other) for one, other in zip(whole.parameters(), resumed.parameters(), strict=True))
 
 
 def test_perplexity_is_carried_through_the_streams() -> None:
-    from ordinate.data.streams import Streams
-
     model, ids = RegularizedLSTM(5, dim=6, spread=1.0).eval(), torch.randint(5, (101,))
     streams = Streams(ids, 1, 10)
     nats = -model(ids[None, :-1])[0].gather(1, ids[1:, None]).double().mean()
