@@ -10,7 +10,6 @@ Source: Ge, Tang, Fan, Jin, On the Provable Advantage of Unsupervised Pretrainin
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float, Float64, Int64, Num
 from torch import Tensor
 

@@ -19,7 +19,6 @@ from typing import Any, Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Generator, Tensor
 
 from ordinate.ground.errors import InputError, choose

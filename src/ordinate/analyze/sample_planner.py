@@ -311,10 +311,11 @@ def _fitted(sizes: "np.ndarray", logs: "np.ndarray", terms: Sequence[bool], star
         xtol=1e-12,
     ).x
     a, b, c, p, q = (float(each) for each in found)
+    scales = [float(each) for each in middle]
     return Fit(
-        level * a * middle[0] ** p * terms[0] if a > 10 * tiny else 0.0,
+        level * a * scales[0] ** p if terms[0] and a > 10 * tiny else 0.0,
         p,
-        level * b * middle[1] ** q * terms[1] if b > 10 * tiny else 0.0,
+        level * b * scales[1] ** q if terms[1] and b > 10 * tiny else 0.0,
         q,
         level * c if c > 1e-6 else 0.0,
     )

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from ordinate.cli import analyze, bench, compare, data, embed, papers, report, reproduce, train
+from ordinate.cli import analyze, bench, compare, data, embed, papers, plan, report, reproduce, train
 from ordinate.ground.errors import InputError, MissingError
 
 __all__ = ["app", "main"]
@@ -31,6 +31,7 @@ app.command("embed")(embed.embed)
 app.add_typer(analyze.app, name="analyze")
 app.command("bench")(bench.bench)
 app.add_typer(data.app, name="data")
+app.add_typer(plan.app, name="plan")
 app.command("report")(report.report)
 
 
