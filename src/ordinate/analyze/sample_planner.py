@@ -4,7 +4,7 @@ The runs' excess risks (or errors) are fitted by
 
 .. math:: E(m, n) = a\, m^{-p} + b\, n^{-q} + c, \qquad a, b, c \ge 0,
 
-by least squares on logarithms, from the best of many non-negative linear fits; runs with m = 0 are labels alone, :math:`d\, n^{-q'}`. c is what neither removes: the bias of a model that is wrong, or the noise of
+by least squares on logarithms, from the best of many non-negative linear fits. c is kept only where the runs ask for it (an F test at 5 %): a floor that noise put there would make targets unreachable. Runs with m = 0 are labels alone, :math:`d\, n^{-q'}`. c is what neither removes: the bias of a model that is wrong, or the noise of
 an error that is no excess. From the fit follow
 
 - the cheapest (m, n) that reaches a target: with prices :math:`c_m, c_n` it is where :math:`c_m m^{p+1} / (a p) = c_n n^{q+1} / (b q)`, found by bisection;
@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy import stats
 from scipy.optimize import least_squares, nnls
 
 from ordinate.analyze.risk_bound import CONSTANTS, log_bracketing_number
@@ -165,7 +166,7 @@ class SamplePlanner:
             raise InputError("labels alone are a power of n: give such runs (m = 0) at two n or more, or none")
         sizes = np.array([(run.m, run.n) for run in two_phase], dtype=float)
         logs = np.log([run.risk for run in two_phase])
-        self.fit_ = _fitted(sizes, logs, terms)
+        self.fit_ = _chosen(sizes, logs, terms)
         expected = np.log([self.fit_.risk(m, n) for m, n in sizes])
         residuals = logs - expected
         self.misfit_ = float(np.sqrt(np.square(residuals).mean()))
@@ -280,13 +281,25 @@ def _power_law(sizes: Sequence[int], risks: Sequence[float]) -> tuple[float, flo
     return math.exp(float(y.mean()) + power * float(x.mean())), power
 
 
-def _fitted(sizes: "np.ndarray", logs: "np.ndarray", terms: Sequence[bool], start: Fit | None = None) -> Fit:
+def _chosen(sizes: "np.ndarray", logs: "np.ndarray", terms: Sequence[bool]) -> Fit:
+    """With a floor where an F test finds one, else without."""
+    with_floor, without = (_fitted(sizes, logs, terms, floor=floor) for floor in (True, False))
+    spare = len(logs) - 2 * sum(terms) - 1
+    if with_floor.c == 0 or spare < 1:
+        return without
+    rest, more = (
+        sum((log - math.log(fit.risk(m, n))) ** 2 for (m, n), log in zip(sizes, logs, strict=True)) for fit in (with_floor, without)
+    )
+    return with_floor if (more - rest) / max(rest, 1e-300) * spare > stats.f.ppf(0.95, 1, spare) else without
+
+
+def _fitted(sizes: "np.ndarray", logs: "np.ndarray", terms: Sequence[bool], *, start: Fit | None = None, floor: bool = True) -> Fit:
     """Least squares on logarithms, over scaled sizes so that every coefficient is a share of the typical risk."""
     middle, level = np.exp(np.log(sizes).mean(axis=0)), math.exp(float(logs.mean()))
     scaled, target = sizes / middle, np.exp(logs) / level
 
     def columns(p: float, q: float) -> "np.ndarray":
-        powers = (scaled[:, 0] ** -p * terms[0], scaled[:, 1] ** -q * terms[1], np.ones(len(scaled)))
+        powers = (scaled[:, 0] ** -p * terms[0], scaled[:, 1] ** -q * terms[1], np.full(len(scaled), float(floor)))
         return np.stack(powers, axis=1)
 
     def shares(p: float, q: float) -> tuple["np.ndarray", float]:
@@ -317,7 +330,7 @@ def _fitted(sizes: "np.ndarray", logs: "np.ndarray", terms: Sequence[bool], star
         p,
         level * b * scales[1] ** q if terms[1] and b > 10 * tiny else 0.0,
         q,
-        level * c if c > 1e-6 else 0.0,
+        level * c if floor and c > 1e-6 else 0.0,
     )
 
 

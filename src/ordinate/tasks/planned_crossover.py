@@ -26,7 +26,7 @@ class PlannedCrossover(Task):
     metrics = (Metric("crossover", "rows", False, "unlabelled rows from which pretraining is ahead of labels alone"),)
 
     def __init__(
-        self, instance: Instance, *, pilot_ns: Sequence[int], pilot_ms: Sequence[int], n: int, ms: Sequence[int], reps: int
+        self, instance: Instance, *, pilot_ns: Sequence[int], pilot_ms: Sequence[int], n: int, ms: Sequence[int], reps: int, pilot_reps: int
     ) -> None:
         """
         Args:
@@ -34,9 +34,10 @@ class PlannedCrossover(Task):
             pilot_ns, pilot_ms: the sizes of the pilots, crossed.
             n: labels at which the crossover is asked for.
             ms: unlabelled rows between which it is looked for.
-            reps: repetitions a seed, of the pilots and of the measurement.
+            reps: repetitions of the measurement, a seed.
+            pilot_reps: repetitions of every pilot, a seed.
         """
-        self.instance, self.n, self.reps = instance, n, reps
+        self.instance, self.n, self.reps, self.pilot_reps = instance, n, reps, pilot_reps
         self.pilot_ns, self.pilot_ms, self.ms = tuple(pilot_ns), tuple(pilot_ms), tuple(ms)
         self.title = f"Unlabelled rows from which pretraining is ahead, at {n:,} labels of the {instance.name} model"
 
@@ -52,7 +53,7 @@ class PlannedCrossover(Task):
             ratios = found.grid.two_phase[:, :, 0].mean(dim=0) / found.grid.baselines["supervised"][:, 0].mean()
             curve = [(float(m), ratio) for m, ratio in zip(self.ms, ratios.tolist(), strict=True)]
             return Outcome({"crossover": found.crossover()}, curves={"two phases over labels alone": curve})
-        pilots = RateStudy(self.instance, self.pilot_ns, self.pilot_ms, self.reps, derive(run.seed, "pilots")).run()
+        pilots = RateStudy(self.instance, self.pilot_ns, self.pilot_ms, self.pilot_reps, derive(run.seed, "pilots")).run()
         rows = pilots.rows()
         runs = [PilotRun(row["m"], row["n"], row["two-phase"]) for row in rows]
         runs += [PilotRun(0, row["n"], row["supervised"]) for row in rows if row["m"] == rows[0]["m"] and row["n"] >= 10 * self.instance.d]
