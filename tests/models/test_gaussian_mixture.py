@@ -86,6 +86,14 @@ def test_blocks_of_rows_and_single_precision_come_to_the_same(monkeypatch: pytes
     assert single.centres_.dtype == torch.float32 and single.score(x) == pytest.approx(whole.score(x), abs=1e-3)
 
 
+def test_it_can_begin_at_given_centres() -> None:
+    x = problem().inputs(300, generator(6))
+    start = problem().centres.numpy()
+    model = GaussianMixturePretrainer(4, start=start).fit(x)
+    assert len(model.likelihoods_) == 1
+    torch.testing.assert_close(model.centres_, problem().centres, atol=0.5, rtol=0)  # in the order in which they were given
+
+
 def test_as_many_components_as_rows_and_rows_that_repeat_are_taken() -> None:
     x = torch.randn(3, 2, dtype=torch.float64).repeat(2, 1)
     model = GaussianMixturePretrainer(6).fit(x)
@@ -99,6 +107,7 @@ def test_what_cannot_be_fitted_is_refused() -> None:
         (GaussianMixturePretrainer(0), x, "0 components"),
         (GaussianMixturePretrainer(2, n_init=0), x, "n_init"),
         (GaussianMixturePretrainer(2, noise="pink"), x, "unknown noise"),
+        (GaussianMixturePretrainer(2, start=x[:3]), x, "begins at finite centres"),
         (GaussianMixturePretrainer(2), x[:0], "0 sample"),
         (GaussianMixturePretrainer(2), x * float("nan"), "NaN"),
     ):

@@ -68,10 +68,7 @@ def _rates(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callabl
 
 def steps(x: Tensor, centres: Tensor, count: int) -> GaussianMixturePretrainer:
     """A mixture after `count` steps from given centres."""
-    model = GaussianMixturePretrainer(len(centres), noise="free", steps=count + 1, tol=0.0)
-    end = model._climb(x, x.square().sum(dim=1), centres.clone())
-    model.centres_, model.noise_variance_ = end.centres, end.variance
-    return model
+    return GaussianMixturePretrainer(len(centres), noise="free", steps=count + 1, tol=0.0, start=centres).fit(x)
 
 
 def sklearn_steps(x: Any, centres: Any, count: int) -> Any:

@@ -9,6 +9,7 @@ Sources: Ge, Tang, Fan, Jin, On the Provable Advantage of Unsupervised Pretraini
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,15 @@ class GaussianMixturePretrainer(LatentModel):
     """
 
     def __init__(
-        self, components: Any = 2, *, n_init: Any = 3, noise: Any = "unit", steps: Any = 200, tol: Any = 1e-6, random_state: Any = 0
+        self,
+        components: Any = 2,
+        *,
+        n_init: Any = 3,
+        noise: Any = "unit",
+        steps: Any = 200,
+        tol: Any = 1e-6,
+        start: Any = None,
+        random_state: Any = 0,
     ) -> None:
         """
         Args:
@@ -60,6 +69,7 @@ class GaussianMixturePretrainer(LatentModel):
             noise: ``"unit"``: variance 1, as in the paper; ``"free"``: estimated.
             steps: at most this many of EM, a start.
             tol: a start ends when a step gains less, nats a row.
+            start: centres (K, d) to begin at, in place of draws.
             random_state: of the starts.
         """
         self.components = components
@@ -67,6 +77,7 @@ class GaussianMixturePretrainer(LatentModel):
         self.noise = noise
         self.steps = steps
         self.tol = tol
+        self.start = start
         self.random_state = random_state
 
     @classmethod
@@ -91,7 +102,7 @@ class GaussianMixturePretrainer(LatentModel):
             y: not used.
 
         Raises:
-            InputError: more components than rows, or an argument out of range.
+            InputError: more components than rows, centres of another shape to begin at, or an argument out of range.
         """
         x = self._begin(X)
         choose("noise", self.noise, NOISES)
@@ -101,7 +112,13 @@ class GaussianMixturePretrainer(LatentModel):
             raise InputError(f"n_init and steps must be at least 1 and tol 0 or more, not {self.n_init}, {self.steps} and {self.tol}")
         chance = Generator().manual_seed(int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)))
         squares = x.square().sum(dim=1)
-        ends = [self._climb(x, squares, _spread_out(x, squares, self.components, chance)) for _ in range(self.n_init)]
+        starts: Iterable[Tensor] = (_spread_out(x, squares, self.components, chance) for _ in range(self.n_init))
+        if self.start is not None:
+            given = torch.as_tensor(np.asarray(self.start)).to(x)
+            if given.shape != (self.components, x.shape[1]) or not bool(given.isfinite().all()):
+                raise InputError(f"EM begins at finite centres {(self.components, x.shape[1])}, not {tuple(given.shape)}")
+            starts = [given]
+        ends = [self._climb(x, squares, centres) for centres in starts]
         best = max(ends, key=lambda end: end.curve[-1])
         self.centres_, self.noise_variance_ = best.centres, best.variance
         self.likelihoods_ = [end.curve[-1] for end in ends]
