@@ -82,7 +82,8 @@ def test_positive_pairs_and_shuffled_negatives_serve_too() -> None:
     direction = torch.tensor([[3.0, 0, 0]], dtype=torch.float64)
     views = [centres * direction + torch.randn(300, 3, dtype=torch.float64, generator=generator(6 + side)) * 0.5 for side in range(2)]
     theta = ContrastivePairs(1).fit(*sign_pairs(*views, negatives=2)).theta_[0]
-    assert float(theta[0].abs()) > 5 * float(theta[1:].abs().max())
+    reach = theta.abs() * views[0].std(dim=0)
+    assert float(reach[0]) > 5 * float(reach[1:].max())
 
 
 def test_it_survives_pickling() -> None:

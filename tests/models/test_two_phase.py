@@ -29,7 +29,7 @@ def test_both_pass_scikit_learns_own_checks(estimator: object) -> None:
 def test_few_labels_and_many_rows_beat_few_labels() -> None:
     chance = generator("two phases")
     problem = FactorProblem.draw(20, (3.0, 2.0), chance)
-    x, y = problem.sample(40, chance)
+    x, y = problem.sample(30, chance)
     tests, truth = problem.sample(2000, chance)
     model = TwoPhaseRegressor(FactorModel(2)).fit(x, y, problem.inputs(5000, chance))
     alone = RidgeHead().fit(x, y)
@@ -88,7 +88,7 @@ def test_a_head_by_maximum_likelihood_pays_for_a_wrong_model_and_one_by_risk_doe
             found = TwoPhaseRegressor(model, prefit=True, phase2=phase2, noise=0.5).fit(x, y)
             risks[name, phase2] = float(np.square(found.predict(x) - (x @ problem.best).numpy()).mean())
     assert risks["right", "erm"] < 0.02 and risks["right", "mle"] < 0.02
-    assert risks["wrong", "erm"] < 0.02 and risks["wrong", "mle"] > 1.0, risks
+    assert risks["wrong", "erm"] < 0.02 and risks["wrong", "mle"] > 0.2, risks
 
 
 def test_tables_by_maximum_likelihood_are_right_where_the_model_is() -> None:

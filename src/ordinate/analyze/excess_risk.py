@@ -26,9 +26,9 @@ class Estimate(NamedTuple):
 
 
 def linear_excess_risk(
-    coefficients: Float[Tensor, "*batch d"], best: Float[Tensor, "*batch d"], covariance: Float[Tensor, "*batch d d"]
-) -> Float[Tensor, "*batch"]:
-    """The excess squared error of linear predictors (..., d) on inputs of mean 0 with that covariance (..., d, d)."""
+    coefficients: Float[Tensor, "*#batch d"], best: Float[Tensor, "*#batch d"], covariance: Float[Tensor, "*#batch d d"]
+) -> Float[Tensor, "..."]:
+    """The excess squared error of linear predictors (..., d) on inputs of mean 0 with that covariance (..., d, d); leading dimensions are broadcast."""
     off = coefficients - best
     return (off * (covariance @ off[..., None])[..., 0]).sum(dim=-1)
 

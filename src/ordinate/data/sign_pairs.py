@@ -16,7 +16,7 @@ __all__ = ["sign_pairs"]
 
 
 def sign_pairs(
-    first: Float[Tensor, "pairs *shape"], second: Float[Tensor, "pairs *shape"], *, negatives: int = 1, seed: int = 0
+    first: Float[Tensor, "pairs *shape"], second: Float[Tensor, "partners *other"], *, negatives: int = 1, seed: int = 0
 ) -> tuple[Float[Tensor, "all *shape"], Float[Tensor, "all *shape"], Float[Tensor, " all"]]:
     """Positive pairs, and pairs of the same inputs that do not belong together.
 

@@ -15,7 +15,7 @@ Source: Ge, Tang, Fan, Jin, On the Provable Advantage of Unsupervised Pretrainin
 
 from copy import deepcopy
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -204,7 +204,7 @@ def _checked(X1: Any, X2: Any, s: Any) -> tuple[Tensor, Tensor, Tensor]:
         )
     if not bool(((signs == 0) | (signs == 1)).all()):
         raise InputError("signs are 0 or 1")
-    return first, cast(Tensor, second.to(first)), signs
+    return first, second.to(first), signs
 
 
 def _spectral_start(first: Tensor, second: Tensor, signs: Tensor, dim: int) -> Tensor:

@@ -53,6 +53,8 @@ class FactorModel(LatentModel):
         rows_: how many rows were seen.
     """
 
+    _sums: tuple[int, Tensor, Tensor] | None = None
+
     def __init__(self, factors: Any = 1, *, noise: Any = "unit", centre: Any = False) -> None:
         """
         Args:
@@ -104,7 +106,8 @@ class FactorModel(LatentModel):
             self._settle(values, x.mT @ (vectors / lengths), float(x.square().sum()) / len(x), x.shape[1])
         else:
             moments = x.mT @ x / len(x)
-            self._settle(*torch.linalg.eigh(moments), float(moments.trace()), x.shape[1])
+            values, vectors = torch.linalg.eigh(moments)
+            self._settle(values, vectors, float(moments.trace()), x.shape[1])
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> "FactorModel":
@@ -117,16 +120,18 @@ class FactorModel(LatentModel):
         Raises:
             InputError: as `fit`.
         """
-        begun = getattr(self, "_sums", None)
+        begun = self._sums
         x = torch.tensor(np.asarray(validate_data(self, X, dtype=[np.float64, np.float32], reset=begun is None))).double()
         self._check(x.shape[1])
-        count, total, products = begun if begun is not None else (0, 0.0, 0.0)
-        self._sums = (count + len(x), total + x.sum(dim=0), products + x.mT @ x)
-        count, total, products = self._sums
-        self.rows_ = count
-        self.mean_ = total / count if self.centre else torch.zeros_like(total)
-        moments = products / count - torch.outer(self.mean_, self.mean_)
-        self._settle(*torch.linalg.eigh(moments), float(moments.trace()), len(moments))
+        sums = (len(x), x.sum(dim=0), x.mT @ x)
+        if begun is not None:
+            sums = (begun[0] + sums[0], begun[1] + sums[1], begun[2] + sums[2])
+        self._sums = sums
+        self.rows_, total, products = sums
+        self.mean_ = total / self.rows_ if self.centre else torch.zeros_like(total)
+        moments = products / self.rows_ - torch.outer(self.mean_, self.mean_)
+        values, vectors = torch.linalg.eigh(moments)
+        self._settle(values, vectors, float(moments.trace()), len(moments))
         return self
 
     def posterior(self, x: Float[Tensor, "rows d"]) -> Float[Tensor, "rows latents"]:

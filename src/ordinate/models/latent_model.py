@@ -49,17 +49,21 @@ class LatentModel(TransformerMixin, BaseEstimator):
         return self.posterior(self._read(X)).numpy()
 
     def _begin(self, X: Any) -> Tensor:
-        return torch.tensor(np.asarray(validate_data(self, X, dtype=[np.float64, np.float32])))
+        return torch.tensor(np.asarray(validate_data(self, _array(X), dtype=[np.float64, np.float32])))
 
     def _read(self, X: Any) -> Tensor:
         check_is_fitted(self)
-        return torch.tensor(np.asarray(validate_data(self, X, dtype=[np.float64, np.float32], reset=False)))
+        return torch.tensor(np.asarray(validate_data(self, _array(X), dtype=[np.float64, np.float32], reset=False)))
 
     def _copied(self: _Self, **changed: Tensor) -> _Self:
         other = copy(self)
         for name, value in changed.items():
             setattr(other, name, value)
         return other
+
+
+def _array(X: Any) -> Any:
+    return X.numpy() if isinstance(X, Tensor) else X  # scikit-learn does not read the dtype of a tensor
 
 
 def check_alike(one: Tensor, other: Tensor) -> None:

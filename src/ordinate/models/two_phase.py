@@ -62,7 +62,8 @@ class _TwoPhase(BaseEstimator):
 
     def predict(self, X: Any) -> Any:
         """The Bayes predictor of both fitted phases, (M,), for rows (M, d)."""
-        return self.head_.predict(self._seen(X))
+        seen = self._seen(X)
+        return self.head_.predict(seen)
 
 
 class TwoPhaseRegressor(RegressorMixin, _TwoPhase):

@@ -45,7 +45,7 @@ def _mixture(setting: Setting) -> Comparison:
     """Gaussian components with a class each."""
     ns = setting.pick(smoke=(20, 40, 160), full=(20, 40, 80, 160, 320, 400))
     ms = setting.pick(smoke=(40, 640, 4_000), full=(40, 80, 160, 640, 4_000))
-    task = SampleComplexity(MixtureInstance(), ns, ms, reps=setting.pick(smoke=2, full=16, gpu=64), slopes=False)
+    task = SampleComplexity(MixtureInstance(), ns, ms, reps=setting.pick(smoke=2, full=16, gpu=64), slopes=())
     return Comparison("mixture", task, [task.arm(name) for name in ("two-phase", "oracle", *task.instance.baselines)])
 
 
@@ -53,7 +53,7 @@ def _contrastive(setting: Setting) -> Comparison:
     """Pairs with a sign, and a linear encoder."""
     ns = setting.pick(smoke=(40, 160, 640, 5_000), full=(40, 80, 160, 320, 640, 5_000))
     ms = setting.pick(smoke=(250, 1_000, 4_000, 20_000), full=(250, 500, 1_000, 2_000, 4_000, 8_000, 20_000))
-    task = SampleComplexity(PairsInstance(), ns, ms, reps=setting.pick(smoke=3, full=16, gpu=64))
+    task = SampleComplexity(PairsInstance(), ns, ms, reps=setting.pick(smoke=3, full=16, gpu=64), slopes=("m",))
     return Comparison("contrastive", task, [task.arm(name) for name in ("two-phase", "oracle", "supervised")])
 
 

@@ -8,7 +8,7 @@ Source: Ge, Tang, Fan, Jin, On the Provable Advantage of Unsupervised Pretrainin
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 from ordinate.analyze.rate_instances import FactorInstance, Instance, MixtureInstance, PairsInstance
 from ordinate.analyze.rate_study import RateStudy, RateTable, Slope
@@ -31,16 +31,16 @@ class SampleComplexity(Task):
 
     name = "sample-complexity"
 
-    def __init__(self, instance: Instance, ns: Sequence[int], ms: Sequence[int], *, reps: int, slopes: bool = True) -> None:
+    def __init__(self, instance: Instance, ns: Sequence[int], ms: Sequence[int], *, reps: int, slopes: Sequence[str] = ("n", "m")) -> None:
         """
         Args:
             instance: the problem.
             ns: numbers of labels.
             ms: numbers of unlabelled rows.
             reps: repetitions a seed.
-            slopes: measure exponents too, which needs three sizes of each that no other term covers.
+            slopes: the sizes, ``"n"`` or ``"m"``, whose exponents are measured too: each needs three sizes that the other term does not cover.
         """
-        self.instance, self.slopes = instance, slopes
+        self.instance, self.slopes = instance, tuple(slopes)
         self.ns, self.ms, self.reps = tuple(sorted(ns)), tuple(sorted(ms)), reps
         self.title = f"Excess risk of the {instance.name} model in {instance.d} dimensions"
         self.metrics = (
@@ -48,8 +48,7 @@ class SampleComplexity(Task):
             *(Metric(f"m={m}", "", False, f"excess risk with {m} unlabelled rows and {self.ns[-1]:,} labels") for m in self.ms),
             *(
                 Metric(f"slope in {axis}", "", False, f"exponent of the excess risk in {axis}, where the other term is below a fifth of it")
-                for axis in ("n", "m")
-                if slopes
+                for axis in self.slopes
             ),
         )
         self._study = lru_cache(maxsize=2)(self._measured)
@@ -67,7 +66,7 @@ class SampleComplexity(Task):
             InputError: another name.
         """
         name = choose("problem with a latent variable", data or "factor", INSTANCES)
-        return cls(INSTANCES[name](), *SIZES[name], reps=setting.pick(smoke=2, full=16, gpu=64), slopes=False)
+        return cls(INSTANCES[name](), *SIZES[name], reps=setting.pick(smoke=2, full=16, gpu=64), slopes=())
 
     def arm(self, name: str) -> Arm:
         """``"two-phase"``, ``"oracle"``, or one of the instance's baselines."""
@@ -89,13 +88,10 @@ class SampleComplexity(Task):
         by_n, by_m = over_n.mean(dim=0).tolist(), over_m.mean(dim=0).tolist()
         metrics = {f"n={n}": risk for n, risk in zip(self.ns, by_n, strict=True)}
         metrics |= {f"m={m}": risk for m, risk in zip(self.ms, by_m, strict=True)}
-        notes: dict[str, Any] = {}
-        if self.slopes:
-            slopes = {axis: self._slope(found, name, axis) for axis in ("n", "m")}
-            metrics |= {f"slope in {axis}": slope.value if slope else 0.0 for axis, slope in slopes.items()}
-            notes = {
-                f"slope in {axis}": {"over": list(slope.sizes), "fixed share": slope.fixed_share} for axis, slope in slopes.items() if slope
-            }
+        slopes = {axis: self._slope(found, name, axis) for axis in self.slopes}
+        metrics |= {f"slope in {axis}": slope.value if slope else 0.0 for axis, slope in slopes.items()}
+        measured = {axis: slope for axis, slope in slopes.items() if slope}
+        notes = {f"slope in {axis}": {"over": list(slope.sizes), "fixed share": slope.fixed_share} for axis, slope in measured.items()}
         return Outcome(
             metrics,
             curves={
