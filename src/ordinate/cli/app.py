@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from ordinate.cli import analyze, bench, compare, data, embed, generate, papers, report, reproduce, train
+from ordinate.cli import analyze, bench, compare, data, embed, generate, papers, plan, report, reproduce, train
 from ordinate.ground.errors import InputError, MissingError
 
 __all__ = ["app", "main"]
@@ -32,6 +32,7 @@ app.command("generate")(generate.generate)
 app.add_typer(analyze.app, name="analyze")
 app.command("bench")(bench.bench)
 app.add_typer(data.app, name="data")
+app.add_typer(plan.app, name="plan")
 app.command("report")(report.report)
 
 
