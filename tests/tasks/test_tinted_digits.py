@@ -14,16 +14,19 @@ def test_environments_have_their_rows_and_a_fifth_is_held_out() -> None:
     assert found.train.tensors["image"].shape[1] == 2 and found.train.tensors["environment"].bincount().tolist() == [80, 80]
 
 
-def test_one_is_the_mean_over_members_and_says_them_all() -> None:
-    task = TintedDigits(SHIFT, 2)
+def test_metrics_are_means_over_runs_of_other_members_which_the_notes_hold() -> None:
+    task = TintedDigits(SHIFT, 2, pool=5)
     one, cat = (task.run(task.arm(name), Run(0, Setting())) for name in ("one", "cat-2"))
     assert set(one.metrics) == {metric.name for metric in task.metrics} == set(cat.metrics)
     for name, value in one.metrics.items():
-        assert value == pytest.approx(sum(one.notes["each"][name]) / 2)
+        assert len(one.notes["each"][name]) == 5 and len(cat.notes["each"][name]) == 2
+        assert value == pytest.approx(sum(one.notes["each"][name]) / 5)
     assert cat.parameters == 2 * (one.parameters or 0)
 
 
-def test_unknown_arms_and_coloured_images_are_one_line() -> None:
+def test_unknown_arms_and_too_few_members_are_one_line() -> None:
+    with pytest.raises(InputError, match="of 2 members"):
+        TintedDigits(SHIFT, 3, pool=2)
     task = TintedDigits(SHIFT, 2)
     for name in ("cat-3", "wide-2", "cat"):
         with pytest.raises(InputError, match="it has one, and cat-2"):
