@@ -30,9 +30,9 @@ app.command("train")(train.train)
 app.command("embed")(embed.embed)
 app.command("generate")(generate.generate)
 app.add_typer(analyze.app, name="analyze")
+app.add_typer(plan.app, name="plan")
 app.command("bench")(bench.bench)
 app.add_typer(data.app, name="data")
-app.add_typer(plan.app, name="plan")
 app.command("report")(report.report)
 
 

@@ -1,4 +1,4 @@
-"""`ordinate plan ...`: how much data to get, before getting it. One file a subcommand."""
+"""`ordinate plan ...`: what to buy before it is bought. One file a subcommand."""
 
 import typer
 
@@ -6,12 +6,12 @@ from ordinate.cli import plan_labels
 
 __all__ = ["app"]
 
-app = typer.Typer(help="How much data to get, before getting it.", no_args_is_help=True)
+app = typer.Typer(help="What to buy before it is bought: which samples, and how many.", no_args_is_help=True)
 
 
 @app.callback()
 def plans() -> None:
-    """How much data to get, before getting it."""
+    """What to buy before it is bought: which samples, and how many."""
 
 
 app.command("labels")(plan_labels.labels)
