@@ -142,7 +142,13 @@ def keep_best(
         Diverged: the loss is not finite.
         InputError: there is nothing to train.
     """
-    trained = [parameter for module in (model, objective) if isinstance(module, nn.Module) for parameter in module.parameters() if parameter.requires_grad]
+    trained = [
+        parameter
+        for module in (model, objective)
+        if isinstance(module, nn.Module)
+        for parameter in module.parameters()
+        if parameter.requires_grad
+    ]
     model.to(device)
     if isinstance(objective, nn.Module):
         objective.to(device)

@@ -145,7 +145,9 @@ class ComposedModel(nn.Module):
             self.register_buffer(f"vectors_{number}", stored, persistent=False)
             self.register_buffer(f"scales_{number}", scale, persistent=False)
             self.register_buffer(f"parts_{number}", self._deal(name, entries[name].numel()), persistent=False)
-        shape = {"scalar": (len(bank),), "block": (len(bank), len(self.names))}.get(granularity, (len(bank), len(self.names), partitions or 1))
+        shape = {"scalar": (len(bank),), "block": (len(bank), len(self.names))}.get(
+            granularity, (len(bank), len(self.names), partitions or 1)
+        )
         working = torch.promote_types(entries[self.names[0]].dtype, torch.float32)
         self.coef = nn.Parameter(torch.zeros(shape, dtype=working, device=entries[self.names[0]].device))
         self.coef.__dict__["decayed"] = True  # coefficients are no biases, whatever their number of dimensions
@@ -213,7 +215,12 @@ class ComposedModel(nn.Module):
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """The composed model on the inputs of the model."""
         if self.linearised:
-            return expanded(self.model, {name: change.to(_entries(self.model, False)[name].dtype) for name, change in self.delta().items()}, *inputs, **options)
+            return expanded(
+                self.model,
+                {name: change.to(_entries(self.model, False)[name].dtype) for name, change in self.delta().items()},
+                *inputs,
+                **options,
+            )
         return functional_call(self.model, self.weights(), inputs, options)
 
     def apply_method(self, method: str, *inputs: Any, **options: Any) -> Any:
@@ -223,7 +230,9 @@ class ComposedModel(nn.Module):
             InputError: the model has no such method, or is linearised.
         """
         if self.linearised or not callable(getattr(self.model, method, None)):
-            raise InputError(f"{type(self.model).__name__} has no method {method!r} that could be composed{' once linearised' if self.linearised else ''}")
+            raise InputError(
+                f"{type(self.model).__name__} has no method {method!r} that could be composed{' once linearised' if self.linearised else ''}"
+            )
         applied = _Applied(self.model, lambda model, *arguments, **named: getattr(model, method)(*arguments, **named))
         return functional_call(applied, {f"model.{name}": entry for name, entry in self.weights().items()}, inputs, options)
 
@@ -274,7 +283,7 @@ class ComposedModel(nn.Module):
 
     def by_task(self) -> dict[str, Float[Tensor, "..."]]:
         """The coefficients of every vector: (), (m,) or (m, K)."""
-        return {task: row for task, row in zip(self.tasks, self.coef.detach().clone(), strict=True)}
+        return dict(zip(self.tasks, self.coef.detach().clone(), strict=True))
 
 
 def _entries(model: nn.Module, buffers: bool) -> dict[str, Tensor]:
@@ -300,7 +309,11 @@ def _check(bank: TaskBank, model: nn.Module, entries: Mapping[str, Tensor], name
     first = next(iter(bank.values()))
     state = model.state_dict()
     missing, unknown = [name for name in names if name not in first], [name for name in first if name not in state and name not in entries]
-    shapes = [f"{name} {tuple(first[name].shape)} for {tuple(entries[name].shape)}" for name in names if name in first and first[name].shape != entries[name].shape]
+    shapes = [
+        f"{name} {tuple(first[name].shape)} for {tuple(entries[name].shape)}"
+        for name in names
+        if name in first and first[name].shape != entries[name].shape
+    ]
     found = [f"{kind}: {some(each)}" for kind, each in (("missing", missing), ("unknown", unknown), ("of another shape", shapes)) if each]
     if found:
         raise InputError(f"the task vectors are of another architecture than {type(model).__name__}; {'; '.join(found)}")

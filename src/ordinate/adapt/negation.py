@@ -17,7 +17,9 @@ from ordinate.train.recipe import Recipe
 __all__ = ["forgetting_score", "learn_negation"]
 
 
-def forgetting_score(model: nn.Module, target: TaskData, control: TaskData, keep: float = 0.95, device: str = "cpu") -> Callable[[nn.Module], float]:
+def forgetting_score(
+    model: nn.Module, target: TaskData, control: TaskData, keep: float = 0.95, device: str = "cpu"
+) -> Callable[[nn.Module], float]:
     """A score of encoders: minus the accuracy on the target's check rows, and -inf where that on the control's falls below a fraction of `model`'s.
 
     Raises:

@@ -216,6 +216,8 @@ def _check_same(first: Mapping[str, Tensor], second: Mapping[str, Tensor], what:
         for name in first
         if name in second and first[name].shape != second[name].shape
     ]
-    found = [f"{kind}: {some(names)}" for kind, names in (("missing", missing), ("unknown", unknown), ("of another shape", shapes)) if names]
+    found = [
+        f"{kind}: {some(names)}" for kind, names in (("missing", missing), ("unknown", unknown), ("of another shape", shapes)) if names
+    ]
     if found:
         raise InputError(f"{what} and {other} are of different architectures; {'; '.join(found)}")

@@ -16,7 +16,9 @@ from ordinate.data.batches import Batch, Source
 __all__ = ["ImageDomain", "InDomain", "turned"]
 
 
-def turned(images: Float[Tensor, "batch channels height width"], degrees: Float[Tensor, " batch"] | float) -> Float[Tensor, "batch channels height width"]:
+def turned(
+    images: Float[Tensor, "batch channels height width"], degrees: Float[Tensor, " batch"] | float
+) -> Float[Tensor, "batch channels height width"]:
     """Images turned about their centres, counter-clockwise, bilinearly, with zeros from outside.
 
     Args:
