@@ -17,7 +17,9 @@ def bank_of(model: nn.Module, count: int = 3, size: float = 0.3) -> TaskBank:
     theta0 = model.state_dict()
     return TaskBank(
         {
-            f"task {number}": TaskVector({name: size * torch.randn_like(entry) for name, entry in theta0.items() if entry.is_floating_point()})
+            f"task {number}": TaskVector(
+                {name: size * torch.randn_like(entry) for name, entry in theta0.items() if entry.is_floating_point()}
+            )
             for number in range(count)
         }
     )

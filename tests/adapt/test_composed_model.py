@@ -31,8 +31,12 @@ def x() -> torch.Tensor:
     return torch.randn(5, 4)
 
 
-@pytest.mark.parametrize("options", [{}, {"granularity": "scalar"}, {"granularity": "partition", "partitions": 2}, {"linearised": True}, {"blocks": "weights"}])
-def test_without_coefficients_it_is_the_pre_trained_model_to_the_bit(model: nn.Module, bank: TaskBank, x: torch.Tensor, options: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "options", [{}, {"granularity": "scalar"}, {"granularity": "partition", "partitions": 2}, {"linearised": True}, {"blocks": "weights"}]
+)
+def test_without_coefficients_it_is_the_pre_trained_model_to_the_bit(
+    model: nn.Module, bank: TaskBank, x: torch.Tensor, options: dict[str, object]
+) -> None:
     composed = ComposedModel(model, bank, **options)
     assert torch.equal(composed(x), model(x)) and not composed.coef.any()
     assert [name for name, parameter in composed.named_parameters() if parameter.requires_grad] == ["coef"]
@@ -74,7 +78,9 @@ def test_one_partition_is_a_block_whatever_the_coefficients(model: nn.Module, ba
 
 def test_a_partition_scales_each_entry_by_its_part_and_is_the_same_for_a_seed(model: nn.Module, bank: TaskBank) -> None:
     composed = ComposedModel(model, bank, "partition", partitions=3, seed=4)
-    assert composed.parts_0.dtype == torch.uint8 and torch.equal(composed.parts_0, ComposedModel(model, bank, "partition", partitions=3, seed=4).parts_0)
+    assert composed.parts_0.dtype == torch.uint8 and torch.equal(
+        composed.parts_0, ComposedModel(model, bank, "partition", partitions=3, seed=4).parts_0
+    )
     assert not torch.equal(composed.parts_0, ComposedModel(model, bank, "partition", partitions=3, seed=5).parts_0)
     set_coefficients(composed, torch.randn_like(composed.coef))
     part = composed.parts_0.long().view(6, 4)
@@ -84,7 +90,9 @@ def test_a_partition_scales_each_entry_by_its_part_and_is_the_same_for_a_seed(mo
 
 @pytest.mark.parametrize("granularity", ["scalar", "block", "partition"])
 @pytest.mark.parametrize("storage", [None, torch.float16, torch.bfloat16, torch.int8])
-def test_folded_it_computes_what_it_composed(model: nn.Module, bank: TaskBank, x: torch.Tensor, granularity: str, storage: torch.dtype | None) -> None:
+def test_folded_it_computes_what_it_composed(
+    model: nn.Module, bank: TaskBank, x: torch.Tensor, granularity: str, storage: torch.dtype | None
+) -> None:
     composed = ComposedModel(model, bank, granularity, partitions=2 if granularity == "partition" else None, storage=storage)
     set_coefficients(composed, torch.randn_like(composed.coef))
     folded = composed.fold()
@@ -225,7 +233,7 @@ def test_what_cannot_be_composed_so_is_refused(model: nn.Module, bank: TaskBank,
 def test_vectors_of_another_architecture_are_named(model: nn.Module) -> None:
     entries = {name: torch.zeros_like(entry) for name, entry in model.state_dict().items()}
     without = {name: entry for name, entry in entries.items() if name != "0.bias"}
-    with pytest.raises(InputError, match="missing: 0.bias"):
+    with pytest.raises(InputError, match=r"missing: 0\.bias"):
         ComposedModel(model, [TaskVector(without)])
     with pytest.raises(InputError, match="unknown: head"):
         ComposedModel(model, [TaskVector({**entries, "head": torch.zeros(2)})])
@@ -257,5 +265,5 @@ def test_coefficients_learn(model: nn.Module, bank: TaskBank, x: torch.Tensor) -
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < 0.7 * losses[0]

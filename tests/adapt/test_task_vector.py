@@ -52,7 +52,13 @@ def test_a_dot_product_is_over_what_both_have() -> None:
 
 
 def test_the_similarity_of_a_bank_is_of_cosines() -> None:
-    bank = TaskBank({"x": TaskVector({"w": torch.tensor([1.0, 0.0])}), "y": TaskVector({"w": torch.tensor([1.0, 1.0])}), "0": TaskVector({"w": torch.zeros(2)})})
+    bank = TaskBank(
+        {
+            "x": TaskVector({"w": torch.tensor([1.0, 0.0])}),
+            "y": TaskVector({"w": torch.tensor([1.0, 1.0])}),
+            "0": TaskVector({"w": torch.zeros(2)}),
+        }
+    )
     expected = torch.tensor([[1, 0.5**0.5, 0], [0.5**0.5, 1, 0], [0, 0, 0]], dtype=torch.float64)
     torch.testing.assert_close(bank.similarity(), expected)
     torch.testing.assert_close(bank.total()["w"], torch.tensor([2.0, 1.0]))

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import nn
 
 from ordinate.adapt.coefficient_learning import CoefficientPenalty, Learned, TaskData, accuracy, keep_best
-from ordinate.data.batches import Batch
 from ordinate.data.task_mix import TaskMix
 from ordinate.ground.errors import InputError
+from ordinate.objectives.base import Objective
 from ordinate.objectives.routed_classification import RoutedClassification
 from ordinate.train.recipe import Recipe
 
@@ -59,8 +59,8 @@ def learn_addition(
     """
     score = normalised_accuracy(references, tasks, device)
     batches = TaskMix([task.learn for task in tasks], max(1, batch_size // len(tasks)) * len(tasks), seed)
-    objective: Callable[[nn.Module, Batch], object] = RoutedClassification([task.head for task in tasks])
+    objective: Objective = RoutedClassification([task.head for task in tasks])
     if gamma:
-        objective = CoefficientPenalty(objective, gamma, p)  # type: ignore[arg-type]
+        objective = CoefficientPenalty(objective, gamma, p)
     recipe = Recipe(steps=epochs * batches.epoch, lr=lr, weight_decay=weight_decay, schedule="cosine", clip=1.0)
-    return keep_best(model, objective, batches, recipe, score=score, every=batches.epoch, seed=seed, device=device)  # type: ignore[arg-type]
+    return keep_best(model, objective, batches, recipe, score=score, every=batches.epoch, seed=seed, device=device)

@@ -118,7 +118,7 @@ class ComposedModel(nn.Module):
             partitions: K of ``"partition"``.
             blocks: ``"all"`` parameters, ``"weights"`` (those of two or more dimensions), or names. The others stay those of theta_0.
             storage: what vectors are kept in: a floating type, or int8 with one scale a vector and block; None is float32, or the parameter's own type where that is wider.
-            buffers: compose floating-point buffers too (running statistics): each is a block of its own.
+            buffers: compose floating-point buffers too (running statistics): each is a block of its own. No gradient flows through them.
             linearised: compose the expansion of the model around theta_0 instead of the model; see `ordinate.adapt.linearised`.
             seed: of the partition.
 
@@ -210,7 +210,9 @@ class ComposedModel(nn.Module):
     def weights(self) -> dict[str, Tensor]:
         """The composed blocks, theta_0 + delta, in the types of theta_0."""
         entries = _entries(self.model, True)
-        return {name: entries[name].detach() + change.to(entries[name].dtype) for name, change in self.delta().items()}
+        found = {name: entries[name].detach() + change.to(entries[name].dtype) for name, change in self.delta().items()}
+        # Running statistics are no differentiable inputs of the layers that hold them.
+        return {name: entry if isinstance(entries[name], nn.Parameter) else entry.detach() for name, entry in found.items()}
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """The composed model on the inputs of the model."""

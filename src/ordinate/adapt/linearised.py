@@ -7,10 +7,12 @@ by one Jacobian-vector product, about twice the work of a forward pass. Fine-tun
 Sources: Ortiz-Jimenez, Favero and Frossard, Task Arithmetic in the Tangent Space (NeurIPS 2023), equation 4; Zhang et al., Knowledge Composition using Task Vectors with Learned Anisotropic Scaling (NeurIPS 2024).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -24,16 +26,27 @@ def expanded(model: nn.Module, shift: Mapping[str, Tensor], *inputs: Any, **opti
     """The expansion of `model` around its own weights, at weights that are `shift` away.
 
     Args:
-        model: f at theta_0; its output is a tensor, or a tree of tensors.
+        model: f at theta_0; its output is a tensor.
         shift: theta - theta_0 by the names of parameters, each of its parameter's shape and dtype; 0 for those that are left out. Gradients flow to it.
         inputs, options: of the model.
     """
     parameters = dict(model.named_parameters())
     origin = {name: parameters[name].detach() for name in shift}
-    # The fused kernels of attention have no forward-mode derivative.
-    with sdpa_kernel(SDPBackend.MATH):
-        value, change = jvp(lambda theta: functional_call(model, theta, inputs, options), (origin,), (dict(shift),))
-    return value + change
+    with _plain_attention():
+        found = jvp(lambda theta: functional_call(model, theta, inputs, options), (origin,), (dict(shift),))
+    return found[0] + found[1]
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Without fused kernels of attention, which have no forward-mode derivative."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 class LinearisedModel(nn.Module):

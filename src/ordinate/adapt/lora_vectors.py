@@ -37,7 +37,7 @@ class Factors:
     """
 
     up: Float[Tensor, "out rank"]
-    down: Float[Tensor, "rank in"]
+    down: Float[Tensor, "down_rank in"]
     scale: float
 
     def __post_init__(self) -> None:
@@ -147,8 +147,8 @@ class LowRankVector(Mapping[str, Factors]):
         for place, module in tuned.named_modules():
             down, up, scaling = (getattr(module, name, None) for name in ("lora_A", "lora_B", "scaling"))
             if isinstance(down, nn.ModuleDict) and isinstance(up, nn.ModuleDict) and adapter in down and scaling is not None:
-                a, b = down[adapter].weight, up[adapter].weight  # type: ignore[union-attr]
-                factors = Factors(b.detach().clone(), a.detach().clone(), float(scaling[adapter]))  # type: ignore[operator, arg-type, index]
+                a, b = down[adapter].weight, up[adapter].weight
+                factors = Factors(b.detach().clone(), a.detach().clone(), float(scaling[adapter]))  # type: ignore[operator]
                 found[f"{place.removeprefix('base_model.model.')}.weight"] = factors
         return cls(found)
 
@@ -225,10 +225,7 @@ class LowRankComposedModel(nn.Module):
 
     def _layer(self, name: str) -> nn.Linear:
         place, _, leaf = name.rpartition(".")
-        try:
-            layer = self.model.get_submodule(place)
-        except AttributeError:
-            layer = None  # type: ignore[assignment]
+        layer = dict(self.model.named_modules()).get(place)
         if leaf != "weight" or not isinstance(layer, nn.Linear):
             raise InputError(
                 f"{name} is not the matrix of a linear layer of {type(self.model).__name__}: compose its vectors densely, see LowRankVector.dense"
@@ -269,5 +266,5 @@ class LowRankComposedModel(nn.Module):
         folded = deepcopy(self.model).requires_grad_(True)
         parameters = dict(folded.named_parameters())
         for name, change in self.delta().items():
-            parameters[name] += change
+            parameters[name].add_(change)
         return folded.eval()

@@ -136,7 +136,9 @@ class CLIPVision(VisionEncoder):
         patches = self.conv1(x).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.class_embedding.to(patches.dtype).expand(len(patches), 1, -1), patches], dim=1)
         tokens = self.ln_pre(tokens + self.positional_embedding)
-        for block in self.transformer["resblocks"]:  # type: ignore[union-attr]
+        blocks = self.transformer["resblocks"]
+        assert isinstance(blocks, nn.ModuleList)
+        for block in blocks:
             tokens = block(tokens)
         return self.ln_post(tokens) @ self.proj
 
@@ -170,7 +172,7 @@ def _build(state: State, **config: int | bool) -> CLIPVision:
         "image_size": grid * patch,
         "in_chans": channels,
     }
-    return CLIPVision(**{**read, **config})  # type: ignore[arg-type]
+    return CLIPVision(**{**read, **config})
 
 
 def _translate(state: State, module: nn.Module) -> dict[str, Tensor]:

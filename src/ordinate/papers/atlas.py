@@ -227,7 +227,7 @@ PAPER = Paper(
                 gain("search", "block", "target", at_least=setting.pick(smoke=-5, full=3), unit="%"),
                 level("block", "kept", at_least=setting.pick(smoke=80, full=94), unit="%"),
             ],
-            note=f"{WORLD}; the control is images turned by any angle, which the target is a part of. The 95 % are held on the check images, and scored on test images.",
+            note=f"{WORLD}; the control is the other three upright domains. The 95 % are held on the check images, and scored on test images.",
         ),
         Claim(
             name="few-shot",

@@ -4,6 +4,7 @@ The encoder is an MLP with layer normalisation under a frozen head of random uni
 angle and half of them inverted; fine-tuning is on one domain each. All arms of a seed share the world, which is made once.
 """
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -117,17 +118,26 @@ class DomainWorld:
         fit(model, loss, Shuffled(source, _BATCH, seed), Recipe(steps=steps, lr=lr), seed=seed)
 
     @lru_cache(maxsize=32)  # noqa: B019 - a world is kept as long as its images are wanted, and few are made
-    def _seen(self, part: str, domain: ImageDomain | None) -> TensorSource:
+    def _seen(self, part: str, domain: ImageDomain) -> TensorSource:
         source: TensorSource = getattr(self, f"_{part}")
         return (
             self.anywhere(source) if domain is None else TensorSource(image=domain(source.tensors["image"]), label=source.tensors["label"])
         )
 
-    def task(self, domain: ImageDomain | None, *, share: float = 1.0) -> TaskData:
-        """A domain as a task to compose for; None is all of them, as in pre-training. `share` of its images are learned on."""
+    def task(self, domain: ImageDomain, *, share: float = 1.0) -> TaskData:
+        """A domain as a task to compose for. `share` of its images are learned on."""
         learn = self._seen("learn", domain)
         rows = torch.arange(max(1, round(share * len(learn))))
-        return TaskData("anywhere" if domain is None else domain.name, Subset(learn, rows), self._seen("check", domain), self.head)
+        return TaskData(domain.name, Subset(learn, rows), self._seen("check", domain), self.head)
+
+    def union(self, domains: Sequence[ImageDomain]) -> TaskData:
+        """Several domains as one task."""
+        parts = {part: [self._seen(part, domain).tensors for domain in domains] for part in ("learn", "check")}
+        sources = {
+            part: TensorSource(**{name: torch.cat([tensors[name] for tensors in found]) for name in ("image", "label")})
+            for part, found in parts.items()
+        }
+        return TaskData("+".join(domain.name for domain in domains), sources["learn"], sources["check"], self.head)
 
     def shots(self, domain: ImageDomain, count: int) -> TaskData:
         """A domain with so many labelled images of each class."""
@@ -141,7 +151,7 @@ class DomainWorld:
         rows = torch.arange(max(1, round(share * len(source))))
         return TaskData(domain.name, Subset(source, rows), self._seen("check", domain), self.head)
 
-    def test(self, encoder: nn.Module, domain: ImageDomain | None, head: nn.Module | None = None) -> float:
+    def test(self, encoder: nn.Module, domain: ImageDomain, head: nn.Module | None = None) -> float:
         """Accuracy on a domain's test images, in %."""
         return 100 * accuracy(encoder, head or self.head, self._seen("test", domain))
 

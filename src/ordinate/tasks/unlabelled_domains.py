@@ -13,6 +13,7 @@ from torch import nn
 from ordinate.adapt.composed_model import ComposedModel
 from ordinate.adapt.test_time import OBJECTIVES_AT_TEST_TIME, learn_unsupervised, train_norms
 from ordinate.data.augment import Augmentation, Compose, Erase, ResizedCrop
+from ordinate.data.batches import Source
 from ordinate.experiment.task import Arm, Metric, Outcome, Run, Task
 from ordinate.ground.errors import choose
 from ordinate.tasks.domain_world import COVERED, DomainWorld, domain_world, world_size
@@ -30,7 +31,7 @@ class AtTestTime:
     what: str | None = None
     objective: str = "ufm"
 
-    def adapt(self, world: DomainWorld, source: object, epochs: int) -> nn.Module:
+    def adapt(self, world: DomainWorld, source: Source, epochs: int) -> nn.Module:
         """An encoder adapted to the images of a source."""
         if self.what is None:
             return world.encoder
@@ -47,7 +48,7 @@ class AtTestTime:
             epochs=epochs,
             lr=_RATES[self.what],
             weight_decay=decay,
-            seed=world.seed,  # type: ignore[arg-type]
+            seed=world.seed,
         )
         return encoder
 

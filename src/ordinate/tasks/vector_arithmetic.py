@@ -5,6 +5,7 @@ An arm's `make()` gives a function of the world (and, for negation, of target an
 Source: Zhang et al., Knowledge Composition using Task Vectors with Learned Anisotropic Scaling (NeurIPS 2024), section 4.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
@@ -27,6 +28,7 @@ from ordinate.tasks.domain_world import SOURCES, DomainWorld, domain_world, worl
 __all__ = ["TASKS", "Added", "VectorAddition", "VectorNegation"]
 
 _TARGETS = SOURCES[:4]  # an inverted domain is at chance before anything is forgotten
+_RATES = (1e-3, 3e-3)  # of negation
 
 
 class Added:
@@ -183,9 +185,16 @@ def _subtracted(world: DomainWorld, target: TaskData, control: TaskData, epochs:
 def _unlearned(
     world: DomainWorld, target: TaskData, control: TaskData, epochs: int, *, granularity: str = "block", blocks: str = "all"
 ) -> nn.Module:
-    composed = ComposedModel(world.encoder, TaskBank({target.name: world.bank()[target.name]}), granularity, blocks=blocks)
-    learn_negation(composed, target, control, epochs=epochs, lr=1e-2, seed=world.seed)
-    return composed
+    bank = TaskBank({target.name: world.bank()[target.name]})
+    tried = []
+    for rate in _RATES:
+        composed = ComposedModel(world.encoder, bank, granularity, blocks=blocks)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a rate at which nothing is kept loses to the others
+            tried.append(
+                (learn_negation(composed, target, control, epochs=epochs, batch_size=64, lr=rate, seed=world.seed).score, composed)
+            )
+    return max(tried, key=lambda each: each[0])[1]
 
 
 NEGATIONS: dict[str, tuple[Negation, str]] = {
@@ -198,7 +207,7 @@ NEGATIONS: dict[str, tuple[Negation, str]] = {
 
 
 class VectorNegation(Task):
-    """An encoder that forgets a domain and keeps what it knows of images turned by any angle."""
+    """An encoder that forgets a domain and keeps what it knows of the other upright ones."""
 
     name = "vector-negation"
     title = "Task vectors subtracted"
@@ -206,7 +215,7 @@ class VectorNegation(Task):
         Metric(
             "target", "%", higher_is_better=False, meaning="accuracy on the forgotten domain's test images, mean over the upright domains"
         ),
-        Metric("control", "%", meaning="accuracy on test images turned by any angle"),
+        Metric("control", "%", meaning="accuracy on the other upright domains' test images"),
         Metric("kept", "%", meaning="the control accuracy over the pre-trained encoder's"),
     )
 
@@ -226,14 +235,14 @@ class VectorNegation(Task):
         """Forget each target by one arm in the world of a seed, and score."""
         world = domain_world(world_size(run.setting), run.seed, run.setting.data_dir)
         method: Negation = arm.make()
-        control = world.task(None)
-        before = world.test(world.encoder, None)
-        targets, controls = [], []
+        targets, controls, befores = [], [], []
         for domain in _TARGETS:
-            model = method(world, world.task(domain), control, self.epochs)
+            others = [each for each in _TARGETS if each != domain]
+            model = method(world, world.task(domain), world.union(others), self.epochs)
             targets.append(world.test(model, domain))
-            controls.append(world.test(model, None))
-        kept = 100 * sum(controls) / (before * len(controls))
+            controls.append(sum(world.test(model, other) for other in others) / len(others))
+            befores.append(sum(world.test(world.encoder, other) for other in others) / len(others))
+        kept = 100 * sum(controls) / sum(befores)
         notes = {domain.name: list(pair) for domain, *pair in zip(_TARGETS, targets, controls, strict=True)}
         return Outcome({"target": sum(targets) / len(targets), "control": sum(controls) / len(controls), "kept": kept}, notes=notes)
 

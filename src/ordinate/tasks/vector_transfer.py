@@ -39,7 +39,8 @@ __all__ = ["TASKS", "Contender", "FewShotTransfer", "Transferred", "TunableSize"
 
 _CLASSES = 10
 _COEFFICIENTS = (0.03, 0.1)  # rates of coefficients
-_WEIGHTS = (3e-4, 1e-3, 3e-3)  # rates of weights
+_WEIGHTS = (1e-4, 3e-4, 1e-3, 3e-3)  # of weights
+_FACTORS = (1e-3, 3e-3, 1e-2, 3e-2)  # of low-rank factors
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ CONTENDERS: dict[str, Contender] = {
     "zero-shot": Contender(_zero_shot, (1.0,), "the pre-trained encoder"),
     "scalar": Contender(partial(_composed, granularity="scalar"), _COEFFICIENTS, "one coefficient a vector"),
     "block": Contender(_composed, _COEFFICIENTS, "one a vector and block"),
-    "bases": Contender(_bases, (0.01, *_COEFFICIENTS), "one a random direction and block"),
+    "bases": Contender(_bases, (3e-3, 0.01, *_COEFFICIENTS), "one a random direction and block"),
     "everything": Contender(_everything, _WEIGHTS, "all weights fine-tuned"),
     "tip-adapter": Contender(partial(_tip, composed=False), _COEFFICIENTS, "a fine-tuned cache on the pre-trained encoder"),
     "lp++": Contender(partial(_lp, composed=False), (1.0,), "a blended probe on the pre-trained encoder"),
@@ -288,7 +289,7 @@ class TunableSize(Task):
             choose("size", name, ("x1", "x5", "x20", "x80", "low-rank-4"))
         size = int(number)
         if kind == "low-rank":
-            contender = Contender(partial(_low_rank, rank=size), _WEIGHTS, f"LoRA of rank {size}")
+            contender = Contender(partial(_low_rank, rank=size), _FACTORS, f"LoRA of rank {size}")
         elif size == 1:
             contender = Contender(_composed, _COEFFICIENTS, "one coefficient a vector and block")
         else:
