@@ -22,22 +22,16 @@ from ordinate.ground.files import atomic_path
 
 __all__ = ["convert_pickle", "read_pickled_state"]
 
+_BUILTINS = {"set": set, "frozenset": frozenset, "dict": dict, "list": list, "tuple": tuple, "complex": complex}
 _PLAIN = {
     ("collections", "OrderedDict"): OrderedDict,
     ("collections", "defaultdict"): defaultdict,
-    ("builtins", "set"): set,
-    ("builtins", "frozenset"): frozenset,
-    ("builtins", "dict"): dict,
-    ("builtins", "list"): list,
-    ("builtins", "tuple"): tuple,
     ("torch", "Size"): torch.Size,
     ("torch", "device"): torch.device,
+    # Early protocols write the builtins under their old name.
+    **{(module, name): kind for module in ("builtins", "__builtin__") for name, kind in _BUILTINS.items()},
 }
-_REBUILDERS = {
-    "_rebuild_tensor",
-    "_rebuild_tensor_v2",
-    "_rebuild_parameter",
-}
+_REBUILDERS = ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
 
 
 class _Inert:
