@@ -34,7 +34,7 @@ def _linear_addition(setting: Setting) -> Comparison:
 
 def _negation(setting: Setting) -> Comparison:
     """One domain forgotten, the rest kept."""
-    task = VectorNegation(epochs=setting.pick(smoke=3, full=10))
+    task = VectorNegation(epochs=setting.pick(smoke=8, full=10))
     names = setting.pick(smoke=("pre-trained", "search", "block"), full=("pre-trained", "search", "scalar", "block", "weights"))
     return Comparison("negation", task, [task.arm(name) for name in names], seeds=setting.pick(smoke=1, full=None))
 
