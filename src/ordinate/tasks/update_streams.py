@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -83,6 +83,7 @@ class Stream:
     augment: Augmentation | None = None
 
 
+@runtime_checkable
 class Streams(Protocol):
     """A family of streams, one a seed."""
 
