@@ -11,7 +11,6 @@ from ordinate.analyze.compatibility import (
     accuracy_curve,
     average_accuracy,
     average_compatibility,
-    class_templates,
     compatibility_curve,
     compatibility_matrix,
     compatibility_report,
@@ -20,6 +19,7 @@ from ordinate.analyze.compatibility import (
     violations,
 )
 from ordinate.ground.errors import InputError
+from ordinate.nn.class_templates import class_templates
 
 LABELS = torch.tensor([3, 3, 7, 7])
 POINTS = torch.tensor([[1.0, 0.0], [2.0, 0.2], [0.0, 1.0], [0.1, 3.0]])

@@ -15,9 +15,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ordinate.analyze.compatibility import class_templates
 from ordinate.ground.errors import InputError
 from ordinate.nn.class_allocator import ClassAllocator
+from ordinate.nn.class_templates import class_templates
 from ordinate.nn.fixed_simplex_head import FixedSimplexHead
 from ordinate.objectives.stationary import FrozenEmbedding
 

@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ordinate.ground.errors import InputError
+from ordinate.nn.class_templates import check_labelled, class_templates
 
 __all__ = [
     "CompatibilityReport",
@@ -37,7 +38,6 @@ __all__ = [
     "accuracy_curve",
     "average_accuracy",
     "average_compatibility",
-    "class_templates",
     "compatibility_curve",
     "compatibility_matrix",
     "compatibility_report",
@@ -158,33 +158,12 @@ class CompatibilitySummary:
     @property
     def worst_gap(self) -> float:
         """The lowest of the gaps, 0 for a single model."""
-        rows, columns = torch.tril_indices(*self.gaps.shape, offset=-1)
+        rows, columns = torch.tril_indices(len(self.gaps), len(self.gaps), offset=-1)
         return float(self.gaps[rows, columns].min()) if len(rows) else 0.0
 
     def percent(self) -> dict[str, float]:
         """AC as it is, and AA and the worst gap in percent."""
         return {"AC": self.compatibility, "AA": 100 * self.accuracy, "worst gap": 100 * self.worst_gap}
-
-
-def class_templates(
-    features: Float[Tensor, "rows dim"], labels: Int[Tensor, " labelled"]
-) -> tuple[Float[Tensor, "classes dim"], Int[Tensor, " classes"]]:
-    """One template a class: the mean of its features, scaled to unit length before and after.
-
-    Args:
-        features: (N, d).
-        labels: (N,), any integers.
-
-    Returns:
-        Templates (C, d) and their classes (C,), ascending.
-
-    Raises:
-        InputError: shapes that do not fit, no rows, or features that are not finite.
-    """
-    _check("features", features, labels)
-    classes, codes = labels.unique(return_inverse=True)
-    sums = features.new_zeros(len(classes), features.shape[1]).index_add_(0, codes, F.normalize(features, dim=1))
-    return F.normalize(sums, dim=1), classes
 
 
 def identification(
@@ -204,7 +183,7 @@ def identification(
     Raises:
         InputError: shapes that do not fit, features that are not finite, or a query of a class that the gallery has no row of.
     """
-    _check("queries", queries, query_labels)
+    check_labelled("queries", queries, query_labels)
     templates, classes = class_templates(gallery, gallery_labels)
     _check_together(queries, templates, query_labels, classes)
     nearest = classes[(F.normalize(queries, dim=1) @ templates.t()).argmax(dim=1)]
@@ -237,9 +216,9 @@ def compatibility_report(
     """
     if min(cosine_tolerance, rate_tolerance) < 0:
         raise InputError(f"tolerances must be 0 or more, not {cosine_tolerance} and {rate_tolerance}")
-    _check("new queries", new_queries, query_labels)
-    _check("old queries", old_queries, query_labels)
-    _check("the gallery", old_gallery, gallery_labels)
+    check_labelled("new queries", new_queries, query_labels)
+    check_labelled("old queries", old_queries, query_labels)
+    check_labelled("the gallery", old_gallery, gallery_labels)
     if new_queries.shape != old_queries.shape:
         raise InputError(
             f"the models are compared on the same queries and in one space: {tuple(new_queries.shape)} and {tuple(old_queries.shape)}"
@@ -395,15 +374,6 @@ def _class_means(unit: Tensor, codes: Tensor, classes: int) -> Tensor:
 def _weighted(means: Tensor, weights: Tensor) -> float:
     total = float(weights.sum())
     return float((means * weights).sum() / total) if total else 0.0
-
-
-def _check(name: str, features: Tensor, labels: Tensor) -> None:
-    if features.ndim != 2 or not len(features) or not features.is_floating_point():
-        raise InputError(f"{name} must be a floating-point matrix (rows, dim) with rows, not {features.dtype} of {tuple(features.shape)}")
-    if labels.ndim != 1 or len(labels) != len(features) or labels.is_floating_point():
-        raise InputError(f"{name}: {len(features)} rows need as many whole numbers as labels, not {tuple(labels.shape)} of {labels.dtype}")
-    if not bool(torch.isfinite(features).all()):
-        raise InputError(f"{name}: {int((~torch.isfinite(features)).any(dim=1).sum())} rows hold NaN or infinite values")
 
 
 def _check_together(queries: Tensor, gallery: Tensor, query_labels: Tensor, classes: Tensor) -> None:

@@ -47,8 +47,8 @@ def matrix_by_pairs(models: Sequence[nn.Module], queries: Tensor, gallery: Tenso
 
 def _matrix_once(models: Sequence[nn.Module], queries: Tensor, gallery: Tensor, query_labels: Tensor, gallery_labels: Tensor) -> Tensor:
     with torch.no_grad():
-        features = [[model.embed(images) for model in models] for images in (queries, gallery)]  # type: ignore[operator]
-    return compatibility_matrix(*features, query_labels, gallery_labels)
+        asked, stored = ([model.embed(images) for model in models] for images in (queries, gallery))  # type: ignore[operator]
+    return compatibility_matrix(asked, stored, query_labels, gallery_labels)
 
 
 def _back(call: Callable[[Tensor], Tensor], features: Tensor, upstream: Tensor) -> None:
@@ -74,6 +74,10 @@ def _logits(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callab
     return BenchResult(rows, peer="ordinate", size_name="classes", exponents=fitted_exponents(rows), remarks=remarks)
 
 
+def _at_once(z: Tensor, old: Tensor, labels: Tensor) -> Tensor:
+    return HOCLoss(MU, same_class="exclude")(z, old, labels)
+
+
 def _hoc(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callable[[str], Any]) -> BenchResult:
     rows: list[Timing] = []
     for batch in sizes or ((32, 64) if quick else BENCHES["hoc"].sizes):
@@ -81,8 +85,8 @@ def _hoc(sizes: Sequence[int] | None, device: str, quick: bool, watch: Callable[
         new, old = torch.randn(batch, WIDTH, device=device, requires_grad=True), torch.randn(batch, WIDTH, device=device)
         labels, one = torch.arange(batch, device=device) % 10, torch.ones((), device=device)
         calls: dict[str, Callable[[], Any]] = {
-            "ordinate": partial(_back, lambda z, old=old, labels=labels: HOCLoss(MU, same_class="exclude")(z, old, labels), new, one),
-            "row by row": partial(_back, lambda z, old=old, labels=labels: hoc_by_rows(z, old, labels), new, one),
+            "ordinate": partial(_back, partial(_at_once, old=old, labels=labels), new, one),
+            "row by row": partial(_back, partial(hoc_by_rows, old=old, labels=labels), new, one),
         }
         for contender, call in calls.items():
             watch(f"{contender}, {batch} rows")
