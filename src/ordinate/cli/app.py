@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from ordinate.cli import analyze, bench, compare, data, embed, papers, report, reproduce, train
+from ordinate.cli import analyze, bench, compare, data, embed, papers, plan, report, reproduce, train
 from ordinate.ground.errors import InputError, MissingError
 
 __all__ = ["app", "main"]
@@ -29,6 +29,7 @@ app.command("compare")(compare.compare)
 app.command("train")(train.train)
 app.command("embed")(embed.embed)
 app.add_typer(analyze.app, name="analyze")
+app.add_typer(plan.app, name="plan")
 app.command("bench")(bench.bench)
 app.add_typer(data.app, name="data")
 app.command("report")(report.report)

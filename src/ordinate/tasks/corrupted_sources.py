@@ -27,10 +27,11 @@ from ordinate.models.task_learner import TaskLearner
 from ordinate.tasks.source_sampling import Buyer, buyer_arm
 from ordinate.train.recipe import Recipe
 
-__all__ = ["TASKS", "CorruptedSources"]
+__all__ = ["EASY", "TASKS", "CorruptedSources"]
 
 LEARNERS = ("linear", "convnet")
 EASY = ("identity", "brightness", "rotate", "impulse_noise", "translate", "stripe")
+"""Six kinds that are quickly made."""
 
 
 class CorruptedSources(Task):
