@@ -2,7 +2,7 @@
 
 import typer
 
-from ordinate.cli import plan_labels
+from ordinate.cli import plan_labels, plan_samples
 
 __all__ = ["app"]
 
@@ -15,3 +15,4 @@ def plans() -> None:
 
 
 app.command("labels")(plan_labels.labels)
+app.command("samples")(plan_samples.samples)
