@@ -66,7 +66,9 @@ class Access:
             InputError: other machines could reach `host`, and there is no token.
         """
         if token is None and not is_loopback(host):
-            raise InputError(f"{host} can be reached from other machines: give a token with --token-file or $ORDINATE_TOKEN, or leave out --host")
+            raise InputError(
+                f"{host} can be reached from other machines: give a token with --token-file or $ORDINATE_TOKEN, or leave out --host"
+            )
         self._expected = None if token is None else _digest(b"Bearer " + token.encode())
 
     @property

@@ -90,9 +90,9 @@ class Server:
         app.get("/", response_class=HTMLResponse, summary="A page for people", responses=_refusals(400))(self._page)
         app.get("/health", response_model=Health, summary="Whether the server runs", responses=_refusals(400))(self._health)
         app.get("/about", response_model=About, summary="What is served", responses=_refusals(400, 401))(self._about)
-        app.get("/metrics", response_class=Response, summary="Counters for Prometheus", responses=_refusals(400, 401) | _content(MEDIA_TYPE))(
-            self._metrics
-        )
+        app.get(
+            "/metrics", response_class=Response, summary="Counters for Prometheus", responses=_refusals(400, 401) | _content(MEDIA_TYPE)
+        )(self._metrics)
         app.get(
             "/thumbnail",
             response_class=Response,
@@ -196,7 +196,10 @@ class Server:
 
     def _schema(self, rules: Rules) -> dict[str, Any]:
         schema = get_openapi(
-            title="ordinate", version=__version__, summary="Neighbours in an index, by what a trained model makes of the queries.", routes=self._inner.routes
+            title="ordinate",
+            version=__version__,
+            summary="Neighbours in an index, by what a trained model makes of the queries.",
+            routes=self._inner.routes,
         )
         for path in ("/embed", "/search"):
             contents: dict[str, Any] = {"application/json": {"schema": query_schema(rules, path)}}
@@ -222,7 +225,9 @@ def _read(body: bytes, media: str, rules: Rules, path: str, options: Options) ->
         return picture_query(body, rules, options)
     if media in ("application/json", ""):
         return json_query(body, rules, path, options)
-    raise Refused(415, f"send application/json{' or one of ' + ', '.join(PICTURE_TYPES) if rules.kind == 'image' else ''}, not {media[:60]!r}")
+    raise Refused(
+        415, f"send application/json{' or one of ' + ', '.join(PICTURE_TYPES) if rules.kind == 'image' else ''}, not {media[:60]!r}"
+    )
 
 
 def _write(answer: Answer, served: Served) -> bytes:
@@ -286,7 +291,10 @@ async def _on_input_error(_: Request, error: Exception) -> Response:
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    words = {404: f"there is nothing at {request.url.path[:80]}: see /openapi.json", 405: f"{request.url.path[:80]} is not asked by {request.method[:20]}"}
+    words = {
+        404: f"there is nothing at {request.url.path[:80]}: see /openapi.json",
+        405: f"{request.url.path[:80]} is not asked by {request.method[:20]}",
+    }
     return _problem(error.status_code, words.get(error.status_code, str(error.detail)), dict(error.headers or {}))
 
 

@@ -23,7 +23,11 @@ class Metrics:
         prefix = "ordinate_"
         self._requests = Counter(f"{prefix}requests", "Requests answered", ("method", "path", "status"), registry=self.registry)
         self._seconds = Histogram(
-            f"{prefix}request_seconds", "Seconds from a request's head to the end of its answer", ("path",), buckets=_SECONDS, registry=self.registry
+            f"{prefix}request_seconds",
+            "Seconds from a request's head to the end of its answer",
+            ("path",),
+            buckets=_SECONDS,
+            registry=self.registry,
         )
         self._rows = Histogram(
             f"{prefix}batch_rows", "Rows computed together", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256), registry=self.registry

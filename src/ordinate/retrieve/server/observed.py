@@ -92,6 +92,10 @@ async def _refuse(send: Send, status: int, message: str, headers: Mapping[str, s
     body = json.dumps({"error": message}).encode()
     fields = {"content-type": "application/json", "content-length": str(len(body)), "cache-control": "no-store", **headers}
     await send(
-        {"type": "http.response.start", "status": status, "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in fields.items()]}
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in fields.items()],
+        }
     )
     await send({"type": "http.response.body", "body": body})

@@ -121,7 +121,9 @@ def json_query(body: bytes, rules: Rules, path: str, options: Options) -> Query:
     contents = _contents(rules, path)
     unknown = [key for key in document if key not in (*contents, *OPTIONS[path])]
     if unknown:
-        raise Refused(422, f"unknown keys: {some([_short(repr(key)) for key in unknown], 3)}; known are {', '.join((*contents, *OPTIONS[path]))}")
+        raise Refused(
+            422, f"unknown keys: {some([_short(repr(key)) for key in unknown], 3)}; known are {', '.join((*contents, *OPTIONS[path]))}"
+        )
     given = [key for key in contents if key in document]
     if len(given) != 1:
         raise Refused(422, f"give {'one of ' if len(contents) > 1 else ''}{' or '.join(contents)}, such as {{{_example(rules, path)}}}")
@@ -221,7 +223,10 @@ def query_schema(rules: Rules, path: str) -> dict[str, Any]:
             {
                 "type": "object",
                 "title": key,
-                "properties": {key: {"type": "array", "items": items[key], "minItems": 1, "maxItems": rules.limits.rows}, **_option_schemas(rules, path)},
+                "properties": {
+                    key: {"type": "array", "items": items[key], "minItems": 1, "maxItems": rules.limits.rows},
+                    **_option_schemas(rules, path),
+                },
                 "required": [key],
                 "additionalProperties": False,
             }

@@ -122,9 +122,7 @@ def compute(jobs: Sequence[Job]) -> list[Answer]:
                 dim = job.query.options.dim
                 answers[job] = Answer(vectors=vectors[job] if dim is None else truncate(vectors[job], dim))
         for way, alike in ways.items():
-            hits = served.index.search(
-                torch.cat([vectors[job] for job in alike]), way.k, way.shortlist_dim, way.rerank_dim, way.shortlist
-            )
+            hits = served.index.search(torch.cat([vectors[job] for job in alike]), way.k, way.shortlist_dim, way.rerank_dim, way.shortlist)
             rows = [list(zip(ids, scores, strict=True)) for ids, scores in zip(hits.ids, hits.scores.tolist(), strict=True)]
             for job in alike:
                 answers[job], rows = Answer(neighbours=rows[: len(job.query)]), rows[len(job.query) :]
