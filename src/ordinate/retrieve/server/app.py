@@ -14,12 +14,13 @@ A picture is sent as it is, with its own media type, or in base64 within JSON.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query as InQuery, Request, Response
+from fastapi import FastAPI, Request, Response
+from fastapi import Query as InQuery
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -33,7 +34,7 @@ from ordinate.retrieve.server.batch_queue import BatchQueue
 from ordinate.retrieve.server.body import read_body
 from ordinate.retrieve.server.limits import Limits
 from ordinate.retrieve.server.metrics import MEDIA_TYPE, Metrics
-from ordinate.retrieve.server.observed import Observed
+from ordinate.retrieve.server.observed import NUMBER, Observed, broken
 from ordinate.retrieve.server.page import page, page_policy
 from ordinate.retrieve.server.picture import PICTURE_TYPES
 from ordinate.retrieve.server.queries import Options, Query, Rules, json_query, option_bounds, picture_query, query_schema
@@ -58,7 +59,7 @@ class Server:
         limits: Limits,
         access: Access,
         thumbnails: Thumbnails | None = None,
-        watch: "Callable[[Server], Awaitable[None]] | None" = None,
+        watch: "Callable[[Server], Coroutine[Any, Any, None]] | None" = None,
     ) -> None:
         """
         Args:
@@ -107,6 +108,7 @@ class Server:
         app.exception_handler(InputError)(_on_input_error)
         app.exception_handler(HTTPException)(_on_http_exception)
         app.exception_handler(RequestValidationError)(_on_invalid)
+        app.exception_handler(Exception)(_on_fault)
         self._inner = app
         return Observed(app, access, self.metrics)
 
@@ -296,6 +298,10 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         405: f"{request.url.path[:80]} is not asked by {request.method[:20]}",
     }
     return _problem(error.status_code, words.get(error.status_code, str(error.detail)), dict(error.headers or {}))
+
+
+async def _on_fault(request: Request, _: Exception) -> Response:
+    return _problem(500, broken(request.scope[NUMBER]))  # the error goes on to the outermost layer, which logs it
 
 
 async def _on_invalid(_: Request, error: Exception) -> Response:

@@ -6,7 +6,8 @@ loaded, what was served before is served on.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any
 
 from ordinate.retrieve.server.app import Server
 from ordinate.retrieve.server.logs import note
@@ -19,7 +20,7 @@ _LONGEST = 60.0
 
 def following(
     stamp: Callable[[], Hashable], load: Callable[[], Served], *, seen: Hashable, every: float = 1.0
-) -> Callable[[Server], Awaitable[None]]:
+) -> Callable[[Server], Coroutine[Any, Any, None]]:
     """The `watch` of a `Server` that follows an index.
 
     Args:

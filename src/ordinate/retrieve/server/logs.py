@@ -9,8 +9,8 @@ import queue
 import sys
 import threading
 from collections.abc import Mapping
-from datetime import datetime, timezone
-from typing import Any, TextIO
+from datetime import UTC, datetime
+from typing import Any, Protocol, runtime_checkable
 
 __all__ = ["JsonLines", "Writer", "logging_to", "note"]
 
@@ -30,13 +30,22 @@ def note(event: str, fields: Mapping[str, Any] | None = None, *, level: int = lo
     _LOGGER.log(level, event, extra={"fields": dict(fields or {})}, exc_info=error)
 
 
+@runtime_checkable
+class Stream(Protocol):
+    """Where lines can be written to."""
+
+    def write(self, text: str, /) -> Any: ...
+
+    def flush(self) -> Any: ...
+
+
 class JsonLines(logging.Formatter):
     """A record as one line of JSON: time (UTC), level, event, and the event's own fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
         document = {
-            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
             **getattr(record, "fields", {}),
@@ -49,7 +58,7 @@ class JsonLines(logging.Formatter):
 class Writer(logging.Handler):
     """Hands lines to a thread that writes them."""
 
-    def __init__(self, stream: TextIO, most: int = 10_000) -> None:
+    def __init__(self, stream: Stream, most: int = 10_000) -> None:
         """
         Args:
             stream: where lines go.
@@ -93,7 +102,7 @@ class Writer(logging.Handler):
         super().close()
 
 
-def logging_to(stream: TextIO | None = None, level: int = logging.INFO) -> Writer:
+def logging_to(stream: Stream | None = None, level: int = logging.INFO) -> Writer:
     """Send the server's lines, and uvicorn's warnings, to `stream` (stderr); close what is returned when the server has ended."""
     writer = Writer(stream or sys.stderr)
     for name, least in (("ordinate.server", level), ("uvicorn", max(level, logging.WARNING))):

@@ -12,7 +12,7 @@ from ordinate.retrieve.server.logs import note
 from ordinate.retrieve.server.metrics import Metrics
 from ordinate.retrieve.server.refusal import Refused
 
-__all__ = ["Observed"]
+__all__ = ["NUMBER", "Observed", "broken"]
 
 Message: TypeAlias = MutableMapping[str, Any]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
@@ -26,6 +26,14 @@ _SAFE = [
 ]
 _CLOSED = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _LONGEST_PATH = 200
+
+NUMBER = "ordinate.request"
+"""Where a request's number stands in its scope."""
+
+
+def broken(number: str) -> str:
+    """What is said to a client of a fault that is not its own."""
+    return f"something went wrong in the server: its log has more under {number}"
 
 
 class Observed:
@@ -64,13 +72,13 @@ class Observed:
         try:
             try:
                 self._access.check(scope["path"], dict(scope["headers"]))
-                await self._app(scope, receive, answer)
+                await self._app({**scope, NUMBER: number}, receive, answer)
             except Refused as refused:
                 await _refuse(answer, refused.status, refused.message, refused.headers)
             except Exception as error:
                 note("error", {"request": number}, level=logging.ERROR, error=error)
                 if not status:
-                    await _refuse(answer, 500, f"something went wrong in the server: its log has more under {number}", {})
+                    await _refuse(answer, 500, broken(number), {})
         finally:
             seconds = time.perf_counter() - begun
             self._metrics.request(scope["method"], scope["path"], status, seconds)

@@ -6,7 +6,7 @@ after are served by the new one, and none fails.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ RESULTS, SHORTLIST = 10, 200
 """Neighbours of a query, and the length of a shortlist, where a request does not say."""
 
 
+@runtime_checkable
 class Hits(Protocol):
     """What a search found: `ids`, a list of names a query, nearest first, and `scores` (Q, k)."""
 
@@ -28,6 +29,7 @@ class Hits(Protocol):
     scores: Any
 
 
+@runtime_checkable
 class Index(Protocol):
     """What a server needs of an index."""
 
@@ -45,6 +47,7 @@ class Index(Protocol):
         ...
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """What a server needs of an encoder."""
 

@@ -1,10 +1,10 @@
 """Small pictures of an index's rows, by their ids.
 
-An id is looked up among those of the pictures that were found when the server started, and never made into a path: there is no way from an id to another file. Links that lead out of the folder are not followed.
+An id is looked up among those of the pictures that were found when the server started, and never made into a path: there is no way from an id to another file. Links are not followed.
 """
 
 from collections.abc import Callable, Collection
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -41,9 +41,9 @@ class Thumbnails:
             data = open_images(str(given))
             for split, part in (("train", data.train), ("test", data.test)):
                 raw = part.source if isinstance(part, Standardised) else part
-                self._readers |= {f"{split}/{row}": lambda raw=raw, row=row: _row(raw, row) for row in range(len(part))}
+                self._readers |= {f"{split}/{row}": partial(_row, raw, row) for row in range(len(part))}
         elif given is not None:
-            self._readers = {name: lambda file=file: self._file(file) for name, file in _files(Path(given)).items()}
+            self._readers = {name: partial(self._file, file) for name, file in _files(Path(given)).items()}
         self._read = lru_cache(_KEPT)(self._read_anew)
 
     def __len__(self) -> int:
@@ -68,6 +68,8 @@ class Thumbnails:
 
     def _file(self, file: Path) -> bytes:
         try:
+            if file.resolve() != file:
+                raise OSError("a link by now")
             content = file.read_bytes()
         except OSError:
             raise Refused(404, "the picture cannot be read") from None
@@ -80,8 +82,8 @@ def _files(path: Path) -> dict[str, Path]:
         raise InputError(f"{path}: no such folder, nor one of {', '.join(NAMED_IMAGES)}")
     root = (path if path.is_dir() else path.parent).resolve()
     listed = sorted(root.rglob("*")) if path.is_dir() else [path.resolve()]
-    found = {
-        str(file.relative_to(root)): file for file in listed if file.is_file() and is_image(file) and file.resolve().is_relative_to(root)
+    found = {  # what is a link, or lies behind one, resolves to another path
+        str(file.relative_to(root)): file for file in listed if file.is_file() and is_image(file) and file.resolve() == file
     }
     if not found:
         raise InputError(f"{path} holds no images")
