@@ -70,7 +70,7 @@ def test_texts_are_for_models_of_texts() -> None:
     with standing(MadeEncoder("text"), Limits(text=20)) as (_, client):
         assert len(client.post("/embed", json={"texts": ["a cat", "a dog"]}).json()["vectors"]) == 2
         refused(client.post("/search", json={"texts": ["   "]}), 422, "texts[0] is empty")
-        refused(client.post("/search", json={"texts": ["a" * 21]}), 413, "texts[0] has 21 characters: 20 are taken")
+        refused(client.post("/search", json={"texts": ["a" * 21]}), 422, "texts[0] has 21 characters: 20 are taken")
         refused(client.post("/search", json={"images": [base64_png()]}), 422, "unknown keys: 'images'")
         refused(client.post("/search", content=png(), headers={"Content-Type": "image/png"}), 415, "this model embeds text, not pictures")
 

@@ -81,7 +81,7 @@ JSON = {
     "beyond float32": (json.dumps(rows(1e300)).encode(), 422, "must lie between"),
     "beyond float64": (b'{"vectors": [[1e999' + b",0" * 15 + b"]]}", (400, 422), ""),
     "a whole number beyond float32": (json.dumps(rows(10**60)).encode(), 422, "must lie between"),
-    "too many vectors": (json.dumps(vectors(9)).encode(), 413, "9 vectors in one request: 8 are taken"),
+    "too many vectors": (json.dumps(vectors(9)).encode(), 422, "9 vectors in one request: 8 are taken"),
     "k of none": (json.dumps({**vectors(), "k": 0}).encode(), 422, "k must be a whole number between 1 and 50"),
     "k below none": (json.dumps({**vectors(), "k": -1}).encode(), 422, "k must be"),
     "k too large": (json.dumps({**vectors(), "k": 51}).encode(), 422, "k must be"),

@@ -17,8 +17,8 @@ class Limits:
         timeout: seconds from a request's first byte to its answer; a body that comes slower is refused (408), an answer that takes longer is given up (504).
         body: bytes of a request's body (413 beyond).
         pixels: of a picture, counted from its header before anything is decoded (413 beyond).
-        rows: pictures, texts or vectors in one request (413 beyond).
-        text: characters of one text.
+        rows: pictures, texts or vectors in one request (422 beyond).
+        text: characters of one text (422 beyond).
         results: neighbours of one query, k at most.
 
     Raises:

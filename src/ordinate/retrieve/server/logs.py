@@ -47,7 +47,7 @@ class JsonLines(logging.Formatter):
         document = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            "event": record.getMessage(),
+            "event": " ".join(record.getMessage().split()),
             **getattr(record, "fields", {}),
         }
         if record.exc_info:
@@ -102,10 +102,11 @@ class Writer(logging.Handler):
         super().close()
 
 
-def logging_to(stream: Stream | None = None, level: int = logging.INFO) -> Writer:
-    """Send the server's lines, and uvicorn's warnings, to `stream` (stderr); close what is returned when the server has ended."""
+def logging_to(stream: Stream | None = None) -> Writer:
+    """Send the server's lines, uvicorn's warnings and Python's, to `stream` (stderr); close what is returned when the server has ended."""
     writer = Writer(stream or sys.stderr)
-    for name, least in (("ordinate.server", level), ("uvicorn", max(level, logging.WARNING))):
+    logging.captureWarnings(True)
+    for name, least in (("ordinate.server", logging.INFO), ("uvicorn", logging.WARNING), ("py.warnings", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [writer], False
         logger.setLevel(least)

@@ -110,7 +110,7 @@ def json_query(body: bytes, rules: Rules, path: str, options: Options) -> Query:
         options: those of the address; the body's own count more.
 
     Raises:
-        Refused: 400 for what is not JSON, 413 for too much of something, 422 for everything else that is wrong.
+        Refused: 400 for what is not JSON, 413 for a picture of too many pixels, 422 for everything else that is wrong.
     """
     try:
         document = from_json(body, allow_inf_nan=False)
@@ -131,7 +131,7 @@ def json_query(body: bytes, rules: Rules, path: str, options: Options) -> Query:
     if not isinstance(rows, list) or not rows:
         raise Refused(422, f"{key} must be a list with at least one item")
     if len(rows) > rules.limits.rows:
-        raise Refused(413, f"{len(rows):,} {key} in one request: {rules.limits.rows} are taken")
+        raise Refused(422, f"{len(rows):,} {key} in one request: {rules.limits.rows} are taken")
     options = _options(document, rules, path, options)
     if key == "vectors":
         return Query(None, _vectors(rows, rules.width), options)
@@ -163,7 +163,7 @@ def _texts(rows: Sequence[str], rules: Rules) -> list[str]:
         if not row.strip():
             raise Refused(422, f"texts[{number}] is empty")
         if len(row) > rules.limits.text:
-            raise Refused(413, f"texts[{number}] has {len(row):,} characters: {rules.limits.text:,} are taken")
+            raise Refused(422, f"texts[{number}] has {len(row):,} characters: {rules.limits.text:,} are taken")
     return list(rows)
 
 
@@ -193,9 +193,10 @@ def _options(document: Mapping[str, Any], rules: Rules, path: str, given: Option
             found[name] = value
         else:
             most = option_bounds(rules)[name]
-            if type(value) is not int or not 1 <= value <= most:
+            # JSON knows one kind of number: 2.0 is whole
+            if type(value) not in (int, float) or value != int(value) or not 1 <= value <= most:
                 raise Refused(422, f"{name} must be a whole number between 1 and {most:,}")
-            found[name] = value
+            found[name] = int(value)
     return Options(**found)
 
 
