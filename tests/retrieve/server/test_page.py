@@ -1,6 +1,7 @@
 """The page, in a browser that is driven as a person would use it."""
 
 import base64
+import json
 import re
 import time
 from pathlib import Path
@@ -45,12 +46,12 @@ def until(browser: Browser, expression: str) -> Any:
 
 def drop(browser: Browser, content: bytes, kind: str = "image/png") -> None:
     """Drop a file on the page."""
-    browser.evaluate(
-        "(() => { const bytes = Uint8Array.from(atob('%s'), letter => letter.charCodeAt(0)), carried = new DataTransfer();"
-        " carried.items.add(new File([bytes], 'dropped', { type: '%s' }));"
-        " document.getElementById('drop').dispatchEvent(new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer: carried })); })()"
-        % (base64.b64encode(content).decode(), kind)
+    carry = (
+        "(text, type) => { const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0)), carried = new DataTransfer();"
+        " carried.items.add(new File([bytes], 'dropped', { type }));"
+        " document.getElementById('drop').dispatchEvent(new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer: carried })); }"
     )
+    browser.evaluate(f"({carry})({json.dumps(base64.b64encode(content).decode())}, {json.dumps(kind)})")
 
 
 class Named(MadeIndex):

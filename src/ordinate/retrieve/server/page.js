@@ -17,6 +17,7 @@
     at("about").textContent = `${about.rows.toLocaleString()} rows of ${about.width} dimensions`;
     for (const dim of about.dims.slice(0, -1)) at("short").add(new Option(`${dim} dimensions`, dim));
     at("ask").hidden = false;
+    at("interface").hidden = token !== ""; // a link carries no token
     at("drop").hidden = about.kind !== "image";
     at("write").hidden = about.kind === "image";
     at("found").className = about.thumbnails ? "" : "plain";

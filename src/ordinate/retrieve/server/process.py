@@ -8,7 +8,6 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from types import FrameType
 
 import uvicorn
 
@@ -39,10 +38,10 @@ class _Uvicorn(uvicorn.Server):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end."""
-        note("stopping", {"signal": signal.Signals(sig).name})
-        super().handle_exit(sig, frame)
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, after what is inside. That it begins is logged here and not in the signal's handler, which may have interrupted the log itself."""
+        note("stopping", {"signals": [signal.Signals(number).name for number in self._captured_signals]})
+        await super().shutdown(sockets)
 
 
 def listen(host: str, port: int) -> socket.socket:
