@@ -34,6 +34,7 @@ DIMS = (4, 8, 16)
 class Hits:
     ids: list[list[str]]
     scores: Tensor
+    rows: Tensor
 
 
 class MadeIndex:
@@ -51,7 +52,10 @@ class MadeIndex:
     ) -> Hits:
         short, rerank = shortlist_dim or WIDTH, rerank_dim or WIDTH
         found = self._nested.search(vectors, k) if short == rerank == WIDTH else self._nested.adaptive(vectors, k, shortlist, short, rerank)
-        return Hits([[f"row-{row}" for row in rows] for rows in found.ids.tolist()], 1 - found.distances / 2)
+        return Hits([[f"row-{row}" for row in rows] for rows in found.ids.tolist()], 1 - found.distances / 2, found.ids)
+
+    def labels(self, rows: Sequence[int]) -> list[str] | None:
+        return [f"class-{row % 10}" for row in rows]
 
 
 @dataclass
@@ -77,9 +81,9 @@ class MadeEncoder:
         return torch.stack([torch.randn(WIDTH, generator=torch.Generator().manual_seed(zlib.crc32(each))) for each in data])
 
 
-def served(encoder: MadeEncoder, limits: Limits, *, index: MadeIndex | None = None, name: str = "first") -> Served:
+def served(encoder: MadeEncoder, limits: Limits, *, index: MadeIndex | None = None, name: str = "first", prepare: Any = None) -> Served:
     rules = Rules(encoder.kind, WIDTH, limits)
-    return Served(encoder, index or MadeIndex(), name, name, frozenset({"first", name}), rules, DIMS)
+    return Served(encoder, index or MadeIndex(), name, name, frozenset({"first", name}), rules, DIMS, prepare or (lambda each: each))
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def test_vectors_find_their_neighbours() -> None:
             len(row) == 5 and [hit["score"] for hit in row] == sorted((hit["score"] for hit in row), reverse=True)
             for row in answer["results"]
         )
-        assert answer["fingerprint"] == "first"
+        assert answer["fingerprint"] == "first" and answer["results"][1][0]["label"] == "class-1"
         assert len(client.post("/search", json=vectors()).json()["results"][0]) == 10, "ten by default"
         assert len(client.post("/search", json={**vectors(), "k": 1000}).json()["results"][0]) == ROWS, "no more than there are"
         nested = client.post(
@@ -139,6 +139,18 @@ def test_a_client_that_goes_away_leaves_its_place() -> None:
         raw(client, head, patience=0.1)
         until("its place is free", lambda: server.queue.inside == 0)
         assert client.post("/search", json=vectors()).status_code == 200
+
+
+def test_what_cannot_be_prepared_is_named() -> None:
+    def prepare(given: bytes) -> bytes:
+        if given == png(seed=1):
+            raise InputError("truncated")
+        return given
+
+    with standing() as (server, client):
+        server.swap(served(MadeEncoder(), Limits(), prepare=prepare))
+        refused(client.post("/embed", json={"images": [base64_png(0), base64_png(1)]}), 422, "images[1]: truncated")
+        assert client.post("/embed", json={"images": [base64_png(0)]}).status_code == 200
 
 
 def test_what_the_encoder_refuses_is_422_and_what_breaks_it_is_500(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,6 +15,7 @@ class Neighbour(BaseModel):
     """A row of the index."""
 
     id: str
+    label: str | None = Field(None, description="Absent where the index has none.")
     score: float = Field(description="How near it is; more is nearer.")
 
 

@@ -17,6 +17,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Request, Response
@@ -177,7 +178,7 @@ class Server:
         with self.queue.place():
             deadline = asyncio.get_running_loop().time() + self.limits.timeout
             body = await read_body(request.stream(), request.headers.get("content-length"), self.limits.body, deadline)
-            query = await self._reading(deadline, _read, body, request.headers.get("content-type", ""), served.rules, path, options)
+            query = await self._reading(deadline, _read, body, request.headers.get("content-type", ""), served, path, options)
             if query.options.fingerprint not in (None, *served.welcome):
                 raise Refused(409, "these vectors are of another model, whose space is not this index's: embed the queries with /embed")
             job = Job(served, query, path == "/search")
@@ -221,26 +222,40 @@ class Server:
         return schema
 
 
-def _read(body: bytes, media: str, rules: Rules, path: str, options: Options) -> Query:
-    media = media.partition(";")[0].strip().lower()
+def _read(body: bytes, media: str, served: Served, path: str, options: Options) -> Query:
+    media, rules = media.partition(";")[0].strip().lower(), served.rules
     if media in PICTURE_TYPES:
-        return picture_query(body, rules, options)
+        return _prepared(picture_query(body, rules, options), served)
     if media in ("application/json", ""):
-        return json_query(body, rules, path, options)
+        return _prepared(json_query(body, rules, path, options), served)
     raise Refused(
         415, f"send application/json{' or one of ' + ', '.join(PICTURE_TYPES) if rules.kind == 'image' else ''}, not {media[:60]!r}"
     )
+
+
+def _prepared(query: Query, served: Served) -> Query:
+    inputs = []
+    for number, each in enumerate(query.inputs or ()):
+        try:
+            inputs.append(served.prepare(each))
+        except InputError as error:
+            raise Refused(422, f"{served.rules.inputs}[{number}]: {error}") from None
+    return query if query.inputs is None else replace(query, inputs=inputs)
 
 
 def _write(answer: Answer, served: Served) -> bytes:
     if answer.vectors is not None:
         document: dict[str, Any] = {"vectors": answer.vectors.tolist(), "dim": answer.vectors.shape[1]}
     else:
-        document = {"results": [[{"id": name, "score": score} for name, score in row] for row in answer.neighbours or ()]}
+        document = {"results": [[_neighbour(*each) for each in row] for row in answer.neighbours or ()]}
     try:
         return json.dumps({**document, "fingerprint": served.fingerprint}, allow_nan=False).encode()
     except ValueError:
         raise Refused(422, "what the model makes of this input is not finite") from None
+
+
+def _neighbour(name: str, score: float, label: str | None) -> dict[str, Any]:
+    return {"id": name, **({} if label is None else {"label": label}), "score": score}
 
 
 def _check_options(options: Options, rules: Rules) -> None:

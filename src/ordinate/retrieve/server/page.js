@@ -15,7 +15,7 @@
     about = await answer.json();
     complain("");
     at("about").textContent = `${about.rows.toLocaleString()} rows of ${about.width} dimensions`;
-    for (const dim of about.dims.slice(0, -1)) at("short").add(new Option(`${dim} dimensions`, dim));
+    for (const dim of about.dims) at("short").add(new Option(dim === about.width ? "full size" : `${dim} dimensions`, dim));
     at("ask").hidden = false;
     at("interface").hidden = token !== ""; // a link carries no token
     at("drop").hidden = about.kind !== "image";
@@ -53,7 +53,7 @@
   const search = async () => {
     if (!last) return;
     const mine = ++asked, begun = performance.now();
-    const options = new URLSearchParams({ k: at("k").value || "12", ...(at("short").value ? { shortlist_dim: at("short").value } : {}) });
+    const options = new URLSearchParams({ k: at("k").value || "12", shortlist_dim: at("short").value });
     at("took").value = "searching …";
     try {
       const answer = await call(`/search?${options}`, { method: "POST", ...last });

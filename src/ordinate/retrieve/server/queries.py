@@ -238,7 +238,7 @@ def query_schema(rules: Rules, path: str) -> dict[str, Any]:
 
 _MEANINGS = {
     "k": "Neighbours of each query; fewer where the index is smaller. 10 by default.",
-    "shortlist_dim": "The size at which a shortlist is found; the full size by default.",
+    "shortlist_dim": "The size at which a shortlist is found; the smallest of the index by default. At the size of the reranking there is no shortlist, but one search at that size.",
     "rerank_dim": "The size at which the shortlist is sorted again; the full size by default.",
     "shortlist": "The length of the shortlist, 200 by default; never less than k.",
     "fingerprint": "Of the model that made the vectors, as /embed says it: vectors of another space are then refused.",

@@ -4,7 +4,7 @@ Every request is bound to what was served when it came in: the encoder, the inde
 after are served by the new one, and none fails.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,10 +23,11 @@ RESULTS, SHORTLIST = 10, 200
 
 @runtime_checkable
 class Hits(Protocol):
-    """What a search found: `ids`, a list of names a query, nearest first, and `scores` (Q, k)."""
+    """What a search found: `ids`, a list of names a query, nearest first; `scores` and `rows`, both (Q, k)."""
 
     ids: Any
     scores: Any
+    rows: Any
 
 
 @runtime_checkable
@@ -44,6 +45,10 @@ class Index(Protocol):
         shortlist: int = 200,
     ) -> Hits:
         """The k nearest rows of every query."""
+        ...
+
+    def labels(self, rows: Sequence[int]) -> list[str] | None:
+        """The labels of some rows, or None where there are none."""
         ...
 
 
@@ -69,6 +74,7 @@ class Served:
         welcome: fingerprints of all models whose vectors the index takes.
         rules: what may be asked.
         dims: the nested sizes, the last the width.
+        prepare: one input as it was sent, a picture's file or a text, to what the encoder takes. Called in a thread of its own for every request, beside the batches; raises `InputError` for what cannot be read.
     """
 
     encoder: Encoder
@@ -78,6 +84,7 @@ class Served:
     welcome: frozenset[str]
     rules: Rules
     dims: tuple[int, ...]
+    prepare: Callable[[Any], Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +98,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Answer:
-    """Embeddings (Q, m), or the neighbours of every query, nearest first, as (id, score)."""
+    """Embeddings (Q, m), or the neighbours of every query, nearest first, as (id, score, label or None)."""
 
     vectors: Float[Tensor, "queries dim"] | None = None
-    neighbours: list[list[tuple[str, float]]] | None = None
+    neighbours: list[list[tuple[str, float, str | None]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -126,9 +133,9 @@ def compute(jobs: Sequence[Job]) -> list[Answer]:
                 answers[job] = Answer(vectors=vectors[job] if dim is None else truncate(vectors[job], dim))
         for way, alike in ways.items():
             hits = served.index.search(torch.cat([vectors[job] for job in alike]), way.k, way.shortlist_dim, way.rerank_dim, way.shortlist)
-            rows = [list(zip(ids, scores, strict=True)) for ids, scores in zip(hits.ids, hits.scores.tolist(), strict=True)]
+            neighbours = _neighbours(served.index, hits)
             for job in alike:
-                answers[job], rows = Answer(neighbours=rows[: len(job.query)]), rows[len(job.query) :]
+                answers[job], neighbours = Answer(neighbours=neighbours[: len(job.query)]), neighbours[len(job.query) :]
     return [answers[job] for job in jobs]
 
 
@@ -142,6 +149,14 @@ def _vectors(served: Served, jobs: Sequence[Job]) -> dict[Job, Tensor]:
         encoded = torch.cat(parts).float().cpu().split([len(job.query) for job in to_encode])
         found |= dict(zip(to_encode, encoded, strict=True))
     return found
+
+
+def _neighbours(index: Index, hits: Hits) -> list[list[tuple[str, float, str | None]]]:
+    labels = index.labels(hits.rows.flatten().tolist()) or [None] * hits.rows.numel()
+    each = iter(labels)
+    return [
+        [(name, score, next(each)) for name, score in zip(*row, strict=True)] for row in zip(hits.ids, hits.scores.tolist(), strict=True)
+    ]
 
 
 def _way(job: Job) -> _Way:
