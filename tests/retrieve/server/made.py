@@ -81,9 +81,21 @@ class MadeEncoder:
         return torch.stack([torch.randn(WIDTH, generator=torch.Generator().manual_seed(zlib.crc32(each))) for each in data])
 
 
-def served(encoder: MadeEncoder, limits: Limits, *, index: MadeIndex | None = None, name: str = "first", prepare: Any = None) -> Served:
+def served(
+    encoder: MadeEncoder, limits: Limits, *, index: MadeIndex | None = None, name: str = "first", prepare: Any = None, knows: Any = None
+) -> Served:
     rules = Rules(encoder.kind, WIDTH, limits)
-    return Served(encoder, index or MadeIndex(), name, name, frozenset({"first", name}), rules, DIMS, prepare or (lambda each: each))
+    return Served(
+        encoder,
+        index or MadeIndex(),
+        name,
+        name,
+        frozenset({"first", name}),
+        rules,
+        DIMS,
+        (lambda each: True) if knows is None else knows.__contains__,
+        prepare or (lambda each: each),
+    )
 
 
 @contextmanager
@@ -94,11 +106,16 @@ def standing(
     token: str | None = None,
     thumbnails: Any = None,
     watch: Any = None,
+    knows: Any = None,
 ) -> Iterator[tuple[Server, httpx.Client]]:
     """A server in a thread of this process, and a client of it."""
     limits = limits or Limits()
     server = Server(
-        served(encoder or MadeEncoder(), limits), limits=limits, access=Access("127.0.0.1", token), thumbnails=thumbnails, watch=watch
+        served(encoder or MadeEncoder(), limits, knows=knows),
+        limits=limits,
+        access=Access("127.0.0.1", token),
+        thumbnails=thumbnails,
+        watch=watch,
     )
     listener = socket.create_server(("127.0.0.1", 0))
     own = uvicorn.Server(uvicorn.Config(server.app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=5))

@@ -39,7 +39,7 @@ from ordinate.retrieve.server.observed import NUMBER, Observed, broken
 from ordinate.retrieve.server.page import page, page_policy
 from ordinate.retrieve.server.picture import PICTURE_TYPES
 from ordinate.retrieve.server.queries import Options, Query, Rules, json_query, option_bounds, picture_query, query_schema
-from ordinate.retrieve.server.refusal import Refused
+from ordinate.retrieve.server.refusal import Refused, one_line
 from ordinate.retrieve.server.served import Answer, Job, Served, compute
 from ordinate.retrieve.server.thumbnails import Thumbnails
 
@@ -153,7 +153,7 @@ class Server:
         if self.thumbnails is None:
             raise Refused(404, "this server was started without pictures: see --images of ordinate serve")
         with self.queue.place():
-            content = await self._reading(asyncio.get_running_loop().time() + self.limits.timeout, self.thumbnails.png, id)
+            content = await self._reading(asyncio.get_running_loop().time() + self.limits.timeout, _small, self.served, self.thumbnails, id)
         return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
     async def _embed(self, request: Request, dim: Annotated[int | None, InQuery(ge=1)] = None) -> Response:
@@ -233,6 +233,12 @@ def _read(body: bytes, media: str, served: Served, path: str, options: Options) 
     )
 
 
+def _small(served: Served, thumbnails: Thumbnails, name: str) -> bytes:
+    if not served.knows(name):
+        raise Refused(404, "the index has no row of that id, so there is no picture of it")
+    return thumbnails.png(name)
+
+
 def _prepared(query: Query, served: Served) -> Query:
     inputs = []
     for number, each in enumerate(query.inputs or ()):
@@ -294,7 +300,7 @@ def _content(media: str) -> dict[int | str, dict[str, Any]]:
 
 
 def _problem(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": " ".join(message.split())}, status, headers={"Cache-Control": "no-store", **(headers or {})})
+    return JSONResponse({"error": one_line(message)}, status, headers={"Cache-Control": "no-store", **(headers or {})})
 
 
 async def _on_refused(_: Request, error: Exception) -> Response:

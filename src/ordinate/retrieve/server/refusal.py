@@ -2,7 +2,15 @@
 
 from collections.abc import Mapping
 
-__all__ = ["Refused"]
+__all__ = ["Refused", "one_line"]
+
+_LONGEST = 300
+
+
+def one_line(message: str) -> str:
+    """`message` without line breaks, cut where it is long: it may quote what was sent."""
+    message = " ".join(message.split())
+    return message if len(message) <= _LONGEST else message[: _LONGEST - 3] + "..."
 
 
 class Refused(Exception):
@@ -17,5 +25,5 @@ class Refused(Exception):
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
-        self.message = " ".join(message.split())
+        self.message = one_line(message)
         self.headers = dict(headers or {})

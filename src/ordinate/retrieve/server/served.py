@@ -74,6 +74,7 @@ class Served:
         welcome: fingerprints of all models whose vectors the index takes.
         rules: what may be asked.
         dims: the nested sizes, the last the width.
+        knows: whether the index has a row of that id.
         prepare: one input as it was sent, a picture's file or a text, to what the encoder takes. Called in a thread of its own for every request, beside the batches; raises `InputError` for what cannot be read.
     """
 
@@ -84,6 +85,7 @@ class Served:
     welcome: frozenset[str]
     rules: Rules
     dims: tuple[int, ...]
+    knows: Callable[[str], bool]
     prepare: Callable[[Any], Any]
 
 
