@@ -6,7 +6,7 @@ A space is made by a network's weights and by how inputs are prepared for it; wh
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ordinate.ground.errors import InputError
@@ -43,6 +43,16 @@ class Fingerprint:
     def word(self) -> str:
         """All of it as 16 hexadecimal digits."""
         return hashlib.blake2b(json.dumps(self.to_json(), sort_keys=True).encode(), digest_size=8).hexdigest()
+
+    def shortened(self, width: int) -> "Fingerprint":
+        """Of the same vectors, cut to their first `width` dimensions.
+
+        Raises:
+            InputError: a width below 1 or above this one.
+        """
+        if not 1 <= width <= self.width:
+            raise InputError(f"vectors that are {self.width} wide cannot be shortened to {width}")
+        return replace(self, width=width, dims=(*(size for size in self.dims if size < width), width))
 
     def difference(self, other: "Fingerprint") -> str | None:
         """Why vectors of `other` do not lie in this space, in a few words; None where they do."""

@@ -11,7 +11,7 @@ import secrets
 import shutil
 import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ordinate.ground.errors import InputError, choose, some
 from ordinate.ground.files import atomic_folder, read_json, write_json
+from ordinate.ground.locks import only_writer
 from ordinate.nn.nested_head import complete_dims
 from ordinate.retrieve.embeddings import Origin, Part, checked_parts
 from ordinate.retrieve.faiss_store import FAISS_KINDS, FaissStore, build_faiss
@@ -408,20 +409,8 @@ def _check_place(path: Path) -> None:
             raise InputError(f"{path} exists and is not an index ({some(strange, 3)}): choose another folder with --out")
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Only one process writes an index at a time."""
-    try:
-        import fcntl
-    except ImportError:  # where there are no such locks, writers must keep apart by themselves
-        yield
-        return
-    with (path / _LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"the index in {path} is just being written by another process: wait for it") from None
-        yield
+def _writing(path: Path) -> AbstractContextManager[None]:
+    return only_writer(path / _LOCK, f"the index in {path}")
 
 
 def _content(path: Path) -> str | None:

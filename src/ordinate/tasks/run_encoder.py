@@ -50,12 +50,14 @@ class Inputs(ABC):
         labels: or None.
         root: the folder that ids are files in, or None.
         stamp: something that differs when the inputs have changed.
+        named: whether they are a named dataset, and not files of one's own.
     """
 
     ids: Sequence[str]
     labels: Sequence[str] | None = None
     root: Path | None = None
     stamp: str = ""
+    named: bool = False
 
     @abstractmethod
     def take(self, rows: range) -> Any:
