@@ -17,7 +17,11 @@ from ordinate.models.read_process_write import ReadProcessWrite
 from ordinate.models.sequence import Sequence
 from ordinate.objectives.base import Objective, create_objective, list_objectives
 
-OPTIONS = {"classification": [{"matryoshka": [2, 8]}, {"matryoshka": [2, 8], "tied": True}], "contrastive": [{"matryoshka": [2, 8]}]}
+OPTIONS = {
+    "classification": [{"matryoshka": [2, 8]}, {"matryoshka": [2, 8], "tied": True}],
+    "contrastive": [{"matryoshka": [2, 8]}],
+    "stationary": [{"matryoshka": [2, 4]}],
+}
 CASES = [(name, options) for name in list_objectives() for options in [{}, *OPTIONS.get(name, [])]]
 
 
