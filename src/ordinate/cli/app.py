@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from ordinate.cli import analyze, bench, compare, data, embed, index, papers, report, reproduce, search, train
+from ordinate.cli import analyze, bench, compare, data, embed, index, papers, replace, report, reproduce, search, serve, train
 from ordinate.ground.errors import InputError, MissingError
 
 __all__ = ["app", "main"]
@@ -30,6 +30,8 @@ app.command("train")(train.train)
 app.command("embed")(embed.embed)
 app.command("index")(index.index)
 app.command("search")(search.search)
+app.command("serve")(serve.serve)
+app.command("replace")(replace.replace)
 app.add_typer(analyze.app, name="analyze")
 app.command("bench")(bench.bench)
 app.add_typer(data.app, name="data")

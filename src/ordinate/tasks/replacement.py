@@ -16,6 +16,8 @@ from torch import Tensor
 from ordinate.analyze.compatibility import CompatibilityReport, compatibility_report
 from ordinate.ground.errors import InputError
 from ordinate.ground.seeds import generator
+from ordinate.objectives.matryoshka import truncate
+from ordinate.retrieve.fingerprint import Fingerprint
 from ordinate.retrieve.stored_index import StoredIndex
 from ordinate.tasks.run_encoder import Encoder, Inputs, load_encoder
 from ordinate.tasks.training_run import load_run
@@ -31,12 +33,12 @@ class Replacement:
     """A new model, and what its queries are worth in the index.
 
     Attributes:
-        encoder: the new model's.
+        fingerprint: of the new model's vectors, cut to the width of the index.
         report: on held-out inputs.
         queries, gallery: how many inputs were either.
     """
 
-    encoder: Encoder
+    fingerprint: Fingerprint
     report: CompatibilityReport
     queries: int
     gallery: int
@@ -65,21 +67,24 @@ def judge_replacement(
             f"the index in {index.path} does not say which model made its vectors: make it again with ordinate index ... --run RUN"
         )
     encoder = load_encoder(run, device)
-    for what, theirs, first in (
-        ("embeds inputs of the kind", encoder.fingerprint.kind, ours.kind),
-        ("makes vectors of the width", encoder.fingerprint.width, ours.width),
-    ):
-        if theirs != first:
-            raise InputError(f"{run} cannot take over the queries of {index.path}: it {what} {theirs}, and the index is of {first}")
-    if encoder.fingerprint.prototypes != ours.prototypes:
+    theirs = encoder.fingerprint
+    if theirs.kind != ours.kind:
+        raise InputError(
+            f"{run} cannot take over the queries of {index.path}: it embeds inputs of the kind {theirs.kind}, and the index is of {ours.kind}"
+        )
+    made = _old_encoder(index, old, device)
+    if theirs.width != made.fingerprint.width:
+        raise InputError(
+            f"{run} cannot take over the queries of {index.path}: its vectors are {theirs.width} wide, and those of the index's model {made.fingerprint.width}"
+        )
+    if theirs.prototypes != ours.prototypes:
         words = {(True, False): "has none", (False, True): "has one"}.get(
-            (encoder.fingerprint.prototypes is None, ours.prototypes is None), "has another"
+            (theirs.prototypes is None, ours.prototypes is None), "has another"
         )
         raise InputError(
             f"{run} cannot take over the queries of {index.path}: the model of the index was trained against "
             f"{'no' if ours.prototypes is None else 'a'} table of fixed class directions, and the new one {words}"
         )
-    made = _old_encoder(index, old, device)
     _check_classes(made, encoder)
     named = data if data is not None else _trained_on(run)
     inputs = encoder.open(named)
@@ -88,10 +93,10 @@ def judge_replacement(
         raise InputError(f"{named} has no labels: held-out inputs are a named dataset, or a folder with one subfolder a class")
     labels = _numbered([inputs.labels[row] for block in blocks for row in block])
     queries, gallery = halves(labels, seed)
-    new = _embedded(encoder, inputs, blocks)
-    before = _embedded(made, made.open(named), blocks)
+    new = _embedded(encoder, inputs, blocks, index.width)
+    before = _embedded(made, made.open(named), blocks, index.width)
     report = compatibility_report(new[queries], before[queries], before[gallery], labels[queries], labels[gallery])
-    return Replacement(encoder, report, len(queries), len(gallery))
+    return Replacement(_cut(theirs, index.width), report, len(queries), len(gallery))
 
 
 def halves(labels: Int64[Tensor, " rows"], seed: int) -> tuple[Int64[Tensor, " queries"], Int64[Tensor, " gallery"]]:
@@ -118,7 +123,7 @@ def _old_encoder(index: StoredIndex, old: Path | None, device: str) -> Encoder:
             f"the model that made the vectors of {index.path} is needed for the comparison, and {f'{where} is not there' if where else 'the index does not say where it is'}: name its run with --old"
         )
     found = load_encoder(Path(where), device)
-    if found.fingerprint != index.fingerprint:
+    if _cut(found.fingerprint, index.width) != index.fingerprint:
         raise InputError(f"{where} did not make the vectors of {index.path}: name the run that did with --old")
     return found
 
@@ -157,5 +162,10 @@ def _numbered(labels: Sequence[str]) -> Int64[Tensor, " rows"]:
     return torch.tensor([numbers[label] for label in labels])
 
 
-def _embedded(encoder: Encoder, inputs: Inputs, blocks: Sequence[range]) -> Float[Tensor, "rows width"]:
-    return torch.cat([encoder.encode(inputs.take(block)).cpu() for block in blocks])
+def _embedded(encoder: Encoder, inputs: Inputs, blocks: Sequence[range], width: int) -> Float[Tensor, "rows width"]:
+    vectors = torch.cat([encoder.encode(inputs.take(block)).cpu() for block in blocks])
+    return vectors if vectors.shape[1] == width else truncate(vectors, width)
+
+
+def _cut(fingerprint: Fingerprint, width: int) -> Fingerprint:
+    return fingerprint.shortened(width) if width < fingerprint.width else fingerprint

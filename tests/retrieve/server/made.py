@@ -25,16 +25,10 @@ from ordinate.retrieve.server.app import Server
 from ordinate.retrieve.server.limits import Limits
 from ordinate.retrieve.server.queries import Rules
 from ordinate.retrieve.server.served import Served
+from ordinate.retrieve.stored_index import Hits
 
 WIDTH, ROWS = 16, 500
 DIMS = (4, 8, 16)
-
-
-@dataclass
-class Hits:
-    ids: list[list[str]]
-    scores: Tensor
-    rows: Tensor
 
 
 class MadeIndex:

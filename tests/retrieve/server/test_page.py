@@ -59,11 +59,15 @@ class Named(MadeIndex):
 
     def search(self, *arguments: Any, **options: Any) -> Any:
         hits = super().search(*arguments, **options)
-        hits.ids = [
-            [f"{int(name.removeprefix('row-')) % 6}.png" if place else "<img src=x onerror=alert(1)>.png" for place, name in enumerate(row)]
-            for row in hits.ids
-        ]
-        return hits
+        return hits._replace(
+            ids=[
+                [
+                    f"{int(name.removeprefix('row-')) % 6}.png" if place else "<img src=x onerror=alert(1)>.png"
+                    for place, name in enumerate(row)
+                ]
+                for row in hits.ids
+            ]
+        )
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium")

@@ -6,6 +6,7 @@ after are served by the new one, and none fails.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -14,20 +15,12 @@ from torch import Tensor
 
 from ordinate.objectives.matryoshka import truncate
 from ordinate.retrieve.server.queries import Query, Rules
+from ordinate.retrieve.stored_index import Hits
 
-__all__ = ["Answer", "Encoder", "Hits", "Index", "Job", "Served", "compute"]
+__all__ = ["Answer", "Encoder", "Index", "Job", "Served", "compute"]
 
 RESULTS, SHORTLIST = 10, 200
 """Neighbours of a query, and the length of a shortlist, where a request does not say."""
-
-
-@runtime_checkable
-class Hits(Protocol):
-    """What a search found: `ids`, a list of names a query, nearest first; `scores` and `rows`, both (Q, k)."""
-
-    ids: Any
-    scores: Any
-    rows: Any
 
 
 @runtime_checkable
@@ -154,8 +147,8 @@ def _vectors(served: Served, jobs: Sequence[Job]) -> dict[Job, Tensor]:
 
 
 def _neighbours(index: Index, hits: Hits) -> list[list[tuple[str, float, str | None]]]:
-    labels = index.labels(hits.rows.flatten().tolist()) or [None] * hits.rows.numel()
-    each = iter(labels)
+    labels = index.labels(hits.rows.flatten().tolist())
+    each = repeat(None) if labels is None else iter(labels)
     return [
         [(name, score, next(each)) for name, score in zip(*row, strict=True)] for row in zip(hits.ids, hits.scores.tolist(), strict=True)
     ]
