@@ -4,7 +4,7 @@ r"""Image datasets cut and joined by class: classes that arrive in steps, a few 
 - *Coarse*: several classes under one label.
 - *Long tail*: class c of C keeps the fraction :math:`\rho^{c/(C-1)}` of the rows of the largest class, from 1 for the first to :math:`\rho` for the last (Cui et al., "Class-Balanced Loss Based on Effective Number of Samples",
   2019, section 5.1, where :math:`1/\rho` is called the imbalance factor).
-- *Symmetries*: turned by quarter turns and mirrored, the images of C classes make up to 8 C classes.
+- *Symmetries*: an image that is turned by a quarter turn or mirrored is of another class, so that C classes make up to 8 C.
 """
 
 from collections.abc import Mapping, Sequence
@@ -155,23 +155,28 @@ def long_tail(labels: Int64[Tensor, " rows"], ratio: float, *, seed: int = 0) ->
 
 
 def symmetry_classes(
-    images: Float[Tensor, "rows channels side side"], labels: Int64[Tensor, " rows"], classes: int, *, symmetries: int = 8
-) -> tuple[Float[Tensor, "many channels side side"], Int64[Tensor, " many"]]:
-    """Square images under some of the eight symmetries of the square, each of which makes classes of its own: turned by 0, 90, 180 and 270 degrees, then mirrored and turned so.
+    images: Float[Tensor, "rows channels side width"], labels: Int64[Tensor, " rows"], classes: int, symmetries: int = 8, *, seed: int = 0
+) -> tuple[Float[Tensor, "rows channels side width"], Int64[Tensor, " rows"]]:
+    """Square images, each under one of the symmetries of the square, drawn at random: S C classes out of C.
 
     Args:
         images: (N, C, H, H).
         labels: (N,), below `classes`.
         classes: how many there are.
-        symmetries: S, how many are applied, 1 to 8.
+        symmetries: S: turned by 0, 90, 180 and 270 degrees, then mirrored and turned so.
+        seed: of the draw.
 
     Returns:
-        Images (S N, C, H, H) and labels (S N,): of the images under the s-th symmetry, s times `classes` more.
+        The images and labels (N,): under the s-th symmetry, s times `classes` more.
 
     Raises:
-        InputError: another number of symmetries.
+        InputError: another number of symmetries, or images that are not square.
     """
-    if not 1 <= symmetries <= 8:
-        raise InputError(f"a square has eight symmetries, not {symmetries}")
-    turned = [torch.rot90(images if s < 4 else images.flip(3), s % 4, (2, 3)) for s in range(symmetries)]
-    return torch.cat(turned), torch.cat([labels + s * classes for s in range(symmetries)])
+    if not 1 <= symmetries <= 8 or images.shape[2] != images.shape[3]:
+        raise InputError(f"a square has eight symmetries: {symmetries} were asked for, of images of {images.shape[2]}x{images.shape[3]}")
+    which = torch.randint(symmetries, (len(images),), generator=generator("symmetry", seed))
+    found = images.clone()
+    for s in range(1, symmetries):
+        mine = images[which == s]
+        found[which == s] = torch.rot90(mine if s < 4 else mine.flip(3), s % 4, (2, 3))
+    return found, labels + which * classes

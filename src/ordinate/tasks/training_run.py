@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from safetensors.torch import save_file
 from torch import nn
@@ -30,7 +30,7 @@ from ordinate.tasks.registry import get_task, list_tasks
 from ordinate.tasks.training import TrainingTask, make_seeded
 from ordinate.train.fit import first_process, fit
 
-__all__ = ["FinishedRun", "Request", "load_run", "parse_assignments", "train_run"]
+__all__ = ["Agreed", "FinishedRun", "Request", "load_run", "parse_assignments", "train_run"]
 
 CARD = "run.json"
 
@@ -60,6 +60,15 @@ class Request:
     batch_size: int | None = None
     parameters: int | None = None
     strict: bool = False
+
+
+@runtime_checkable
+class Agreed(Protocol):
+    """An objective that fixes something before training which other runs must share: a table of class directions, say."""
+
+    def card(self) -> dict[str, Any]:
+        """What is fixed, as JSON values. It is kept in the run's card under ``"agreed"``."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -160,6 +169,8 @@ def train_run(
         "seed": seed,
         "input": task.input_card(),
     }
+    if isinstance(objective, Agreed):
+        card["agreed"] = objective.card()
     if first_process():
         claim_folder(folder, CARD, card, resume)
     first, *_ = task.metrics
