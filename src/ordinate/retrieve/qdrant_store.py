@@ -131,7 +131,7 @@ class QdrantStore(VectorStore):
     @classmethod
     def embedded(cls, folder: Path, dims: tuple[int, ...], metric: str) -> "QdrantStore":
         """The engine in this process, filled from the files that `VectorFiles.write` left in a folder."""
-        files, client = VectorFiles(folder), connect(None)
+        files, client = VectorFiles(folder, metric), connect(None)
         starts = range(0, len(files), _AT_ONCE)
 
         def part(start: int) -> Part:

@@ -25,7 +25,7 @@ from ordinate.ground.files import atomic_folder, read_json, write_json
 from ordinate.ground.locks import only_writer
 from ordinate.nn.nested_head import complete_dims
 from ordinate.retrieve.embeddings import Origin, Part, checked_parts
-from ordinate.retrieve.faiss_store import FAISS_KINDS, FaissStore, build_faiss
+from ordinate.retrieve.file_store import SHORTLISTS, FileStore
 from ordinate.retrieve.fingerprint import Fingerprint
 from ordinate.retrieve.qdrant_store import QdrantStore, connect, drop_collections, fill
 from ordinate.retrieve.vector_files import METRICS, VectorFiles
@@ -33,7 +33,7 @@ from ordinate.retrieve.vector_store import VectorStore
 
 __all__ = ["BACKENDS", "Hits", "Rows", "StoredIndex"]
 
-BACKENDS = (*FAISS_KINDS, "qdrant")
+BACKENDS = (*SHORTLISTS, "qdrant")
 CARD = "index.json"
 _FORMAT = 1
 _LOCK = ".lock"
@@ -154,11 +154,12 @@ class StoredIndex:
                         if not rows:
                             raise InputError("there is nothing to index: the embeddings have no rows")
                     else:
-                        files = VectorFiles.write(folder, embedded.parts(_AT_ONCE), _EmptyPrefixes(sizes[0], metric))
-                        rows = len(files)
-                        if backend != "qdrant":
-                            facts = build_faiss(folder, files, sizes, metric, backend)
-                        del files
+                        parts = _warned(embedded.parts(_AT_ONCE), sizes[0], metric)
+                        if backend == "qdrant":
+                            VectorFiles.write(folder, parts, metric)
+                        else:
+                            facts = FileStore.write(folder, parts, sizes, metric, backend)
+                        rows = len(embedded)
                 card = {
                     "ordinate": "index",
                     "format": _FORMAT,
@@ -373,19 +374,17 @@ class StoredIndex:
         self.store.close()
 
 
-class _EmptyPrefixes:
-    """Warns, once, of prefixes of length zero, which have no direction."""
-
-    def __init__(self, dim: int, metric: str) -> None:
-        self.dim, self.silent = dim, metric != "cosine"
-
-    def __call__(self, vectors: Tensor) -> None:
-        if not self.silent and bool((vectors[:, : self.dim] == 0).all(dim=1).any()):
-            self.silent = True
+def _warned(parts: Iterator[Part], dim: int, metric: str) -> Iterator[Part]:
+    """The same parts, with one warning where prefixes have no direction."""
+    silent = metric != "cosine"
+    for part in parts:
+        if not silent and bool((part.vectors[:, :dim] == 0).all(dim=1).any()):
+            silent = True
             warnings.warn(
-                f"some vectors have zeros alone in their first {self.dim} dimensions: they have no direction there, and no query is near to them",
-                stacklevel=2,
+                f"some vectors have zeros alone in their first {dim} dimensions: they have no direction there, and no query is near to them",
+                stacklevel=4,
             )
+        yield part
 
 
 def _origin(said: Origin | None, fingerprint: Fingerprint | None, run: str | None) -> Origin | None:
@@ -455,7 +454,7 @@ def _store(path: Path, card: Mapping[str, Any]) -> VectorStore:
         if (folder / name).stat().st_size != size:
             raise InputError(f"the index in {path} is damaged ({name} is not as long as it was): make it again with ordinate index")
     if backend != "qdrant":
-        return FaissStore(folder, dims, metric, backend, facts)
+        return FileStore(folder, dims, metric, backend, facts)
     if "url" in facts:
         return QdrantStore(connect(facts["url"]), facts["collection"], dims, metric, rows, facts["url"])
     return QdrantStore.embedded(folder, dims, metric)
