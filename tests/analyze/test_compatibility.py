@@ -52,7 +52,7 @@ def test_fractions_of_pairs_and_means_by_class_are_those_of_a_double_loop(monkey
 
 
 def test_a_model_is_compatible_with_itself_though_ties_violate_the_criterion() -> None:
-    report = compatibility_report(POINTS, POINTS, POINTS, LABELS, LABELS, tolerance=0.0)
+    report = compatibility_report(POINTS, POINTS, POINTS, LABELS, LABELS, cosine_tolerance=0.0, rate_tolerance=0.0)
     assert report.compatible and report.why.startswith("compatible") and (report.same_pairs, report.different_pairs) == (1.0, 1.0)
     assert report.class_pairs.all() and report.query_classes.tolist() == [3, 7]
     matrix = compatibility_matrix([POINTS, POINTS], [POINTS, POINTS], LABELS, LABELS)
@@ -70,10 +70,10 @@ def test_a_rotated_model_is_refused_and_the_line_says_why() -> None:
 def test_the_tolerance_is_what_is_taken_for_no_loss() -> None:
     worse = F.normalize(POINTS, dim=1) + torch.tensor([[0.0, 0.25], [0.0, 0.25], [0.25, 0.0], [0.25, 0.0]])
     known = (POINTS, POINTS, LABELS, LABELS)
-    assert not compatibility_report(worse, *known, tolerance=0.0).compatible
-    assert compatibility_report(worse, *known, tolerance=0.5).compatible
+    assert not compatibility_report(worse, *known, cosine_tolerance=0.0).compatible
+    assert compatibility_report(worse, *known, cosine_tolerance=0.5).compatible
     with pytest.raises(InputError, match="0 or more"):
-        compatibility_report(worse, *known, tolerance=-0.1)
+        compatibility_report(worse, *known, rate_tolerance=-0.1)
 
 
 def test_templates_average_unit_vectors_and_any_integers_name_classes() -> None:

@@ -2,7 +2,7 @@
 
 Every version embeds the queries and the gallery of each test once; the matrix M[t, k] of queries of version t against the gallery of version k gives compatibility AC, accuracy AA, and the gaps M[t, k] - M[k, k] behind AC. A metric's
 name ends in its test, ``"open"`` (classes that no version was trained on) or ``"trained"``. Between every two versions in turn it is also measured how near the means of the classes stay (the first order), and how well single images
-are found again among the older version's (higher orders).
+are found again among the older version's (higher orders); of trained classes those count that both versions have seen.
 
 Source: Biondi et al., "Stationary Representations: Optimally Approximating Compatibility and Implications for Improved Model Replacements", 2024, section 5.
 """
@@ -146,7 +146,9 @@ class CompatibleUpdates(Task):
         notes: dict[str, Any] = {}
         for test, (queries, gallery) in stream.tests.items():
             labels = _labels(queries), _labels(gallery)
-            found, matrix = _compared(features[test], *labels)
+            # In turn, versions are compared on the classes that both have seen; of the open set none has been, and all count.
+            known = [stage.classes for stage in stream.stages[:-1]] if test == "trained" else None
+            found, matrix = _compared(features[test], *labels, known)
             metrics |= {f"{name} {test}": value for name, value in found.items()}
             accuracy = accuracy_curve(matrix)
             curves[f"AA {test} by version"] = [(t + 1, value) for t, value in enumerate(accuracy)]
@@ -295,15 +297,21 @@ def _class_means(features: Tensor, labels: Tensor) -> Tensor:
     return torch.zeros(len(classes), features.shape[1]).index_add_(0, codes, features) / codes.bincount()[:, None]
 
 
-def _compared(features: Sequence[tuple[Tensor, Tensor]], query_labels: Tensor, gallery_labels: Tensor) -> tuple[dict[str, float], Tensor]:
-    """The metrics of one test, and its matrix."""
+def _compared(
+    features: Sequence[tuple[Tensor, Tensor]], query_labels: Tensor, gallery_labels: Tensor, known: Sequence[int] | None
+) -> tuple[dict[str, float], Tensor]:
+    """The metrics of one test, and its matrix; `known` are the numbers of classes that each version but the last has seen, where only they are compared in turn."""
     queries, galleries = [each[0] for each in features], [each[1] for each in features]
     matrix = compatibility_matrix(queries, galleries, query_labels, gallery_labels)
     summary, below = summarise(matrix), torch.ones_like(matrix, dtype=torch.bool).tril(-1)
     turns: dict[str, list[float]] = {name: [] for name in ("paired", "means", "cka", "same", "different")}
-    for (old, gallery), (new, _) in pairwise(features):
-        report = compatibility_report(new, old, gallery, query_labels, gallery_labels)
-        means = F.cosine_similarity(_class_means(new, query_labels), _class_means(old, query_labels), dim=1)
+    for number, ((old, gallery), (new, _)) in enumerate(pairwise(features)):
+        asked, stored = query_labels, gallery_labels
+        if known is not None:
+            mine, rows = query_labels < known[number], gallery_labels < known[number]
+            old, new, gallery, asked, stored = old[mine], new[mine], gallery[rows], query_labels[mine], gallery_labels[rows]
+        report = compatibility_report(new, old, gallery, asked, stored)
+        means = F.cosine_similarity(_class_means(new, asked), _class_means(old, asked), dim=1)
         turns["paired"].append(paired_retrieval(new, old))
         turns["means"].append(float(means.mean()))
         turns["cka"].append(float(linear_cka(new, old)))

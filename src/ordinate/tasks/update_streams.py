@@ -3,7 +3,7 @@
 Three scenarios: *retrain*, each version from scratch on more data or more classes; *sequential*, each version fine-tuned from the last on new classes with exemplars of the old; *replacement*, the same, with some versions
 fine-tuned from a model that somebody else published, trained on more classes of their own each time.
 
-`TurnedDigits` makes a stream out of MNIST, each digit under each symmetry of the square a class of its own, so that there are up to 80. `Cifar` is the protocol of the paper, IAM-CL2R: CIFAR-100 arrives class by class, and CIFAR-10,
+`TurnedDigits` makes a stream out of MNIST or of the smaller digits of scikit-learn, each digit under each symmetry of the square a class of its own, so that there are up to 80. `Cifar` is the protocol of the paper, IAM-CL2R: CIFAR-100 arrives class by class, and CIFAR-10,
 none of whose classes is trained, is what versions are compared on.
 
 Source: Biondi et al., "Stationary Representations: Optimally Approximating Compatibility and Implications for Improved Model Replacements", 2024, and its code.
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -83,6 +83,7 @@ class Stream:
     augment: Augmentation | None = None
 
 
+@runtime_checkable
 class Streams(Protocol):
     """A family of streams, one a seed."""
 
@@ -98,7 +99,7 @@ class Streams(Protocol):
 
 @dataclass(frozen=True)
 class TurnedDigits:
-    """MNIST, each image under one symmetry of the square, drawn at random.
+    """Images of digits, each under one symmetry of the square, drawn at random.
 
     Attributes:
         scenario: see the module.
@@ -110,6 +111,7 @@ class TurnedDigits:
         published: (version, classes, images) of every replacement; publishers' classes are none of the stream's.
         in_order: digits arrive as they are counted; otherwise classes are dealt out anew for each seed.
         tested: queries of each class, and as many rows of the gallery.
+        data: ``"mnist"`` or ``"digits"``.
     """
 
     scenario: str
@@ -121,6 +123,7 @@ class TurnedDigits:
     published: tuple[tuple[int, int, int], ...] = ()
     in_order: bool = False
     tested: int = 50
+    data: str = "mnist"
 
     def __post_init__(self) -> None:
         choose("scenario", self.scenario, SCENARIOS)
@@ -141,14 +144,14 @@ class TurnedDigits:
         """The stream of a seed.
 
         Raises:
-            MissingError: MNIST is not at hand.
+            MissingError: MNIST is asked for and not at hand.
             InputError: there are fewer images than are asked for.
         """
         total = self.symmetries * _DIGITS
         order = list(range(total)) if self.in_order else torch.randperm(total, generator=generator("turned digits", seed)).tolist()
         own, rest = order[: sum(self.groups)], order[sum(self.groups) :]
         opened, others = rest[: self.unseen], rest[self.unseen :]
-        images, labels = _turned("train", self.symmetries, self._needed(total), seed, folder)
+        images, labels = _turned(self.data, "train", self.symmetries, self._needed(total), seed, folder)
         mine = _numbered(images, labels, own)
         stages = []
         for number, (size, count) in enumerate(zip(self.groups, self.images, strict=True)):
@@ -161,11 +164,12 @@ class TurnedDigits:
                 else None
             )
             stages.append(Stage(_some(mine, first, known, count), known, model))
-        tested, answers = _turned("test", self.symmetries, 10_000, seed, folder)
+        tested, answers = _turned(self.data, "test", self.symmetries, 10_000, seed, folder)
         tests = {
             name: _halves(_numbered(tested, answers, classes), self.tested, seed) for name, classes in (("open", opened), ("trained", own))
         }
-        return Stream(tuple(stages), tests, self.scenario == "retrain", (1, 28, 28), self.quota)
+        channels, height, width = images.shape[1:]
+        return Stream(tuple(stages), tests, self.scenario == "retrain", (channels, height, width), self.quota)
 
     def _needed(self, total: int) -> int:
         """Images to be turned so that there are enough of each group's classes, with a tenth to spare for chance."""
@@ -177,16 +181,16 @@ class TurnedDigits:
 
 
 @lru_cache(maxsize=4)
-def _digits(split: str, count: int, folder: Path | None) -> tuple[Tensor, Tensor]:
-    data = open_images("mnist", folder=folder)
+def _digits(name: str, split: str, count: int, folder: Path | None) -> tuple[Tensor, Tensor]:
+    data = open_images(name, folder=folder)
     source = data.train if split == "train" else data.test
     rows = torch.randperm(len(source), generator=generator("turned digits", split))[:count]
     batch = source.take(rows)
     return batch["image"], batch["label"]
 
 
-def _turned(split: str, symmetries: int, count: int, seed: int, folder: Path | None) -> tuple[Tensor, Tensor]:
-    images, labels = _digits(split, count, folder)
+def _turned(name: str, split: str, symmetries: int, count: int, seed: int, folder: Path | None) -> tuple[Tensor, Tensor]:
+    images, labels = _digits(name, split, count, folder)
     return symmetry_classes(images, labels, _DIGITS, symmetries, seed=derive(split, seed))
 
 
@@ -208,14 +212,14 @@ def _some(source: TensorSource, first: int, last: int, count: int) -> TensorSour
 
 
 def _halves(source: Source, count: int, seed: int) -> tuple[Source, Source]:
-    """`count` queries and `count` rows of a gallery of each class."""
+    """Up to `count` queries and `count` rows of a gallery of each class; a single image goes to the gallery."""
     labels = labels_of(source)
     rows = per_class(labels, 2 * count, seed=seed)
     place = torch.zeros(len(rows), dtype=torch.int64)  # the rank of each row within its class
     for label in labels[rows].unique():
         mine = labels[rows] == label
         place[mine] = torch.arange(int(mine.sum()))
-    return tuple(Subset(source, rows[place % 2 == half]) for half in (0, 1))  # type: ignore[return-value]
+    return Subset(source, rows[place % 2 == 1]), Subset(source, rows[place % 2 == 0])
 
 
 @dataclass(frozen=True)

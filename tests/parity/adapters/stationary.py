@@ -78,11 +78,11 @@ def _check_losses(case: Case, constructor: dict[str, Any]) -> None:
         case.close(parameter.grad, f"grad/backbone.{name}", **tolerance)
     if isinstance(head.junction, nn.Linear):
         case.close(head.junction.weight.grad, "grad/fc1.weight", **tolerance)
-    _check_gradient(case, unit, alone, tolerance)
+    _check_gradient(case, unit, (1 - constructor["lambda_"]) * alone, tolerance)
 
 
 def _check_gradient(case: Case, unit: Tensor, loss: Tensor, tolerance: dict[str, float]) -> None:
-    """The recorded gradient is in unit features, and is compared after the projection that scaling them to unit length is: ours scales inside."""
+    """The recorded gradient is the whole loss's in unit features, which the cross-entropy does not read. It is compared after the projection that scaling to unit length is: ours scales inside."""
     (gradient,) = torch.autograd.grad(loss, unit)
     recorded = case.output("grad_features_new_normalised")
     projected = recorded - (recorded * unit).sum(dim=1, keepdim=True) * unit
