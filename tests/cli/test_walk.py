@@ -42,10 +42,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (root / name / str(label)).mkdir(parents=True)
             for row in (raw["label"] == label).nonzero()[:each, 0].tolist():
                 Image.fromarray(raw["image"][row, 0].numpy()).save(root / name / str(label) / f"{row}.png")
-    for name, steps in (("first", 250), ("better", 600)):
+    for name, steps in (("first", 120), ("better", 300)):
         said = ordinate(*TRAIN, "--steps", steps, "--out", root / name)
         assert said.status == 0, said.err
-    said = ordinate("train", "mlp", "--data", "mnist", "--set", "num_features=31", "--steps", 60, "--out", root / "stranger", "-q")
+    said = ordinate("train", "mlp", "--data", "mnist", "--set", "num_features=31", "--steps", 2, "--out", root / "stranger", "-q")
     assert said.status == 0, said.err
     said = ordinate("embed", root / "first", root / "gallery", "-o", root / "gallery.parquet", "-q")
     assert said.status == 0, said.err
@@ -154,7 +154,7 @@ def test_a_better_model_takes_over_while_the_server_is_under_load(place: Path) -
         assert {status for status, _ in answers} == {200}, "no request failed"
         assert {name for _, name in answers} == first | second and first != second, "some were answered by either model"
         assert again.status_code == 200
-        assert recall_after > recall_before > 0.4
+        assert recall_after > recall_before > 0.3
         assert content(place / "index") == before, "nothing of the gallery was embedded or written again"
         nested, _ = found(client, place, shortlist_dim=8, shortlist=40)
         assert abs(nested - recall_after) < 0.1
@@ -212,7 +212,7 @@ def test_models_that_cannot_share_an_index_are_refused_without_numbers(place: Pa
     [
         (("--host", "0.0.0.0"), 2, "0.0.0.0 can be reached from other machines: give a token"),
         (("--host", "::"), 2, "can be reached from other machines"),
-        (("--port", 99999), 2, "--port"),
+        (("--port", 99999), 2, "Invalid value for '--port'"),
         (("--timeout", 0), 2, "the server's timeout must be positive"),
         (("--max-queue", -1), 2, "the server's queue must be positive"),
         (("--token-file", "/no/such/token"), 2, "no token can be read"),

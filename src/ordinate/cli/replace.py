@@ -51,10 +51,15 @@ def replace(
     )
     for column in ("", "old model's queries", "new model's queries", "asked for"):
         table.add_column(column, justify="left" if not column else "right")
-    slack = f"within {report.tolerance:g}"
+    slack = f"within {report.cosine_tolerance:g}"
     table.add_row("mean cosine, same class", f"{report.old_same:.3f}", f"{report.new_same:.3f}", f"no less, {slack}")
     table.add_row("mean cosine, two classes", f"{report.old_different:.3f}", f"{report.new_different:.3f}", f"no more, {slack}")
-    table.add_row("queries identified", f"{100 * report.self_test:.1f} %", f"{100 * report.cross_test:.1f} %", f"no less, {slack}")
+    table.add_row(
+        "queries identified",
+        f"{100 * report.self_test:.1f} %",
+        f"{100 * report.cross_test:.1f} %",
+        f"no less, within {100 * report.rate_tolerance:g} %",
+    )
     table.add_row("pairs kept, same class", "", f"{100 * report.same_pairs:.1f} %", "")
     table.add_row("pairs kept, two classes", "", f"{100 * report.different_pairs:.1f} %", "")
     show(table)

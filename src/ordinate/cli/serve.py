@@ -18,7 +18,7 @@ def serve(
     run: Annotated[Path, typer.Argument(help="A run folder of ordinate train: it embeds the queries.")],
     index: Annotated[Path, typer.Option("--index", help="A folder of ordinate index.")],
     host: Annotated[str, typer.Option("--host", help="Where to listen; other machines are let in only with a token.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
     token_file: Annotated[
         Path | None, typer.Option("--token-file", help="A file with the token that requests must carry ($ORDINATE_TOKEN without one).")
     ] = None,

@@ -2,7 +2,7 @@
 
 The vectors stay as they are: nothing is embedded again but the queries to come. That is right only where the new model's queries find the old model's vectors as well as the old model's queries do, which is checked on held-out
 inputs with labels: half of each class are queries, embedded by both models, and the other half a gallery, embedded by the old one; see `ordinate.analyze.compatibility`. What can be known without any numbers comes first: another
-kind of inputs, another width, another table of fixed class directions, or a class that has another number in the two models.
+kind of inputs, another width, another table of fixed class directions, or a class that has another direction in the two models.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int64
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ordinate.analyze.compatibility import CompatibilityReport, compatibility_report
@@ -129,15 +130,23 @@ def _old_encoder(index: StoredIndex, old: Path | None, device: str) -> Encoder:
 
 
 def _check_classes(old: Encoder, new: Encoder) -> None:
-    """A class that both know must have one number in both, since its direction goes by the number."""
+    """A class that both models know must have one direction."""
     if new.fingerprint.prototypes is None:
         return
-    before, now = (dict(zip(each.card.get("classes", ()), range(1 << 30), strict=False)) for each in (old, new))
+    before, now = _directions(old), _directions(new)
     for name in before.keys() & now.keys():
         if before[name] != now[name]:
             raise InputError(
-                f"the class {name} is number {before[name]} of {old.run} and number {now[name]} of {new.run}: class maps must agree, since a class's fixed direction goes by its number"
+                f"the class {name} has the fixed direction {before[name]} in {old.run} and {now[name]} in {new.run}: class maps must agree"
             )
+
+
+def _directions(encoder: Encoder) -> dict[str, int]:
+    """The row of the table that each class is trained towards: its label, or what the objective's `places` says of that."""
+    names = encoder.card.get("classes", ())
+    places = next((tensor for name, tensor in load_file(encoder.run / "objective.safetensors").items() if name.endswith("places")), None)
+    rows = range(len(names)) if places is None else places.tolist()
+    return dict(zip(names, rows, strict=False))
 
 
 def _trained_on(run: Path) -> str:

@@ -82,3 +82,5 @@ def test_a_place_that_cannot_be_had_is_named() -> None:
     for host, port in (("no.such.host.invalid", 80), ("192.0.2.1", 0)):
         with pytest.raises(InputError, match="cannot listen"):
             listen(host, port)
+    with pytest.raises(InputError, match="between 0 and 65535"):
+        listen("127.0.0.1", 99_999)

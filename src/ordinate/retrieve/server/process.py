@@ -48,8 +48,10 @@ def listen(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes a free one.
 
     Raises:
-        InputError: the name is not known, or the port cannot be had.
+        InputError: the name is not known, or the port is none or cannot be had.
     """
+    if not 0 <= port < 1 << 16:
+        raise InputError(f"a port is a number between 0 and 65535, not {port}")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.socket(family, kind, protocol)
