@@ -18,7 +18,7 @@ TUNED = "every arm's learning rate is the best of its own short list by check ac
 
 def _addition(setting: Setting) -> Comparison:
     """All domains in one encoder."""
-    task = VectorAddition(epochs=setting.pick(smoke=5, full=20))
+    task = VectorAddition(epochs=setting.pick(smoke=5, full=10, gpu=20))
     names = setting.pick(
         smoke=("search", "scalar", "block"),
         full=("search", "scalar", "block", "weights", "penalised", "block-35", "bases", "everything", "everything-35"),
@@ -34,8 +34,8 @@ def _linear_addition(setting: Setting) -> Comparison:
 
 def _negation(setting: Setting) -> Comparison:
     """One domain forgotten, the rest kept."""
-    task = VectorNegation(epochs=setting.pick(smoke=8, full=10))
-    names = setting.pick(smoke=("pre-trained", "search", "block"), full=("pre-trained", "search", "scalar", "block", "weights"))
+    task = VectorNegation(epochs=setting.pick(smoke=8, full=6, gpu=10))
+    names = setting.pick(smoke=("pre-trained", "search", "block"), full=("pre-trained", "search", "scalar", "block"))
     return Comparison("negation", task, [task.arm(name) for name in names], seeds=setting.pick(smoke=1, full=None))
 
 
@@ -62,7 +62,7 @@ def _transfer(setting: Setting) -> Comparison:
 
 def _budget(setting: Setting) -> Comparison:
     """A few of the bank's vectors."""
-    task = VectorBudget(budgets=setting.pick(smoke=(1,), full=(1, 2, 4)), epochs=setting.pick(smoke=2, full=10))
+    task = VectorBudget(budgets=setting.pick(smoke=(1,), full=(1, 2), gpu=(1, 2, 4)), epochs=setting.pick(smoke=2, full=10))
     return Comparison("budget", task, [task.arm(name) for name in ("random", "features", "gradient", "block gradient")])
 
 
@@ -78,7 +78,7 @@ def _without_labels(setting: Setting) -> Comparison:
 
 def _sizes(setting: Setting) -> Comparison:
     """Fine-tuning of a tunable size."""
-    task = TunableSize(epochs=10)
+    task = TunableSize(shares=setting.pick(smoke=(0.05, 1.0), full=(0.01, 0.05, 1.0), gpu=(0.01, 0.05, 0.25, 1.0)))
     return Comparison("sizes", task, [task.arm(name) for name in ("x1", "x5", "x20", "x80", "low-rank-4")])
 
 
