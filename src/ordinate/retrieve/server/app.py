@@ -46,6 +46,7 @@ from ordinate.retrieve.server.thumbnails import Thumbnails
 __all__ = ["Server"]
 
 PATHS = ("/", "/about", "/embed", "/health", "/metrics", "/openapi.json", "/search", "/thumbnail")
+_CROWDED = ("/embed", "/search", "/thumbnail")  # those whose requests take a place
 _READERS = 2  # threads that read bodies: each may hold one decoded document, or one decoded picture
 _LONGEST_ID = 4096
 
@@ -111,7 +112,7 @@ class Server:
         app.exception_handler(RequestValidationError)(_on_invalid)
         app.exception_handler(Exception)(_on_fault)
         self._inner = app
-        return Observed(app, access, self.metrics)
+        return Observed(app, access, self.metrics, lambda path: self.queue.check_room() if path in _CROWDED else None)
 
     @asynccontextmanager
     async def _living(self, _: FastAPI) -> AsyncIterator[None]:

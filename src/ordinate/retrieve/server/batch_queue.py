@@ -67,16 +67,20 @@ class BatchQueue(Generic[Job, Answer]):
         """Jobs in line."""
         return len(self._line)
 
+    def check_room(self) -> None:
+        """Raise `Refused`, 429, where all places are taken; ``Retry-After`` says in how many seconds one is likely to be free."""
+        if self.inside >= self._places:
+            wait = min(max(1, math.ceil(self._seconds_a_job * self.inside)), _LONGEST_RETRY)
+            raise Refused(429, f"the server is busy: try again in {wait} s", {"Retry-After": str(wait)})
+
     @contextmanager
     def place(self) -> Iterator[None]:
         """Hold a place while the block runs.
 
         Raises:
-            Refused: 429, all places are taken; ``Retry-After`` says in how many seconds one is likely to be free.
+            Refused: 429, all places are taken.
         """
-        if self.inside >= self._places:
-            wait = min(max(1, math.ceil(self._seconds_a_job * self.inside)), _LONGEST_RETRY)
-            raise Refused(429, f"the server is busy: try again in {wait} s", {"Retry-After": str(wait)})
+        self.check_room()
         self.inside += 1
         try:
             yield

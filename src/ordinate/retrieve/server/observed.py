@@ -39,16 +39,18 @@ def broken(number: str) -> str:
 class Observed:
     """Wraps an ASGI application."""
 
-    def __init__(self, app: Application, access: Access, metrics: Metrics) -> None:
+    def __init__(self, app: Application, access: Access, metrics: Metrics, check_room: Callable[[str], None]) -> None:
         """
         Args:
             app: what answers the requests that are let in.
             access: who is.
+            check_room: raises `Refused` where there is no room for one more request for a path. Asked before anything else is done for a request, so that refusing many leaves time to serve a few.
             metrics: where they are counted.
         """
         self._app = app
         self._access = access
         self._metrics = metrics
+        self._check_room = check_room
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One connection of ASGI."""
@@ -72,6 +74,7 @@ class Observed:
         try:
             try:
                 self._access.check(scope["path"], dict(scope["headers"]))
+                self._check_room(scope["path"])
                 await self._app({**scope, NUMBER: number}, receive, answer)
             except Refused as refused:
                 await _refuse(answer, refused.status, refused.message, refused.headers)
