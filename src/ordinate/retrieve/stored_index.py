@@ -79,6 +79,7 @@ class StoredIndex:
         backend: one of :data:`BACKENDS`.
         origin: where its vectors come from, or None.
         accepted: what `accept` recorded, the earliest first: fingerprint, run and report.
+        facts: what the backend noted when it was made: how many cells, how many of them are looked into, a server's URL.
     """
 
     def __init__(self, path: Path, card: dict[str, Any], store: VectorStore) -> None:
@@ -92,6 +93,7 @@ class StoredIndex:
         self.dims, self.metric, self.backend = store.dims, store.metric, str(card["backend"])
         self.origin = Origin.from_json(card["origin"]) if card["origin"] else None
         self.accepted: list[dict[str, Any]] = list(card["accepted"])
+        self.facts: dict[str, Any] = dict(card["facts"])
 
     @classmethod
     def create(
