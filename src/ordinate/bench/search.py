@@ -141,7 +141,9 @@ def adaptive_search(
         repeats: rounds, in each of which every way has its turn.
         watch: told what is being done.
     """
-    rows, remarks, ways = len(gallery.labels), [], {}
+    rows = len(gallery.labels)
+    remarks: list[str] = []
+    ways: dict[str, _Way] = {}
     embedded = Embedded([str(row) for row in range(rows)], gallery.vectors)
     has_faiss = find_spec("faiss") is not None
     if not has_faiss:

@@ -59,8 +59,13 @@ class Hits(NamedTuple):
 class Rows(Protocol):
     """Embeddings to be indexed, in memory or in a file."""
 
-    origin: Origin | None
-    width: int
+    @property
+    def origin(self) -> Origin | None:
+        """Where the vectors come from."""
+
+    @property
+    def width(self) -> int:
+        """Of a vector."""
 
     def __len__(self) -> int: ...
 
