@@ -46,7 +46,6 @@ ROOMS = {
     "analyze.in_context": "In-context learning",
     "generate": "Generating",
     "retrieve": "Retrieving",
-    "retrieve.server": "Serving",
     "tasks": "Tasks",
     "bench": "Benches",
     "report": "Reporting",

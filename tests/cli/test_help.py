@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.call import ordinate
 
-COMMANDS = ("papers", "reproduce", "compare", "train", "embed", "index", "search", "serve", "replace", "bench", "data", "report")
+COMMANDS = ("papers", "reproduce", "compare", "train", "embed", "bench", "data", "report")
 
 
 def test_help_names_every_command() -> None:

@@ -10,25 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from ordinate.cli import (
-    analyze,
-    bench,
-    compare,
-    compose,
-    convert,
-    data,
-    embed,
-    generate,
-    index,
-    papers,
-    plan,
-    replace,
-    report,
-    reproduce,
-    search,
-    serve,
-    train,
-)
+from ordinate.cli import analyze, bench, compare, compose, convert, data, embed, generate, papers, plan, report, reproduce, train
 from ordinate.ground.errors import InputError, MissingError
 
 __all__ = ["app", "main"]
@@ -49,10 +31,6 @@ app.command("embed")(embed.embed)
 app.command("generate")(generate.generate)
 app.command("compose")(compose.compose)
 app.command("convert")(convert.convert)
-app.command("index")(index.index)
-app.command("search")(search.search)
-app.command("serve")(serve.serve)
-app.command("replace")(replace.replace)
 app.add_typer(analyze.app, name="analyze")
 app.add_typer(plan.app, name="plan")
 app.command("bench")(bench.bench)

@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from ordinate.experiment.evidence import Finding
 from ordinate.experiment.task import Metric
 from ordinate.experiment.verdict import interval
 
-__all__ = ["VERDICT_STYLE", "advancing", "arm_table", "finding_table", "print_json", "say", "show", "summarise", "watching"]
+__all__ = ["VERDICT_STYLE", "arm_table", "finding_table", "print_json", "say", "show", "summarise", "watching"]
 
 VERDICT_STYLE = {
     "holds": ("✓ holds", "green"),
@@ -161,15 +161,3 @@ def watching(quiet: bool) -> Iterator[Watch]:
     )
     with Progress(*columns, console=_errors, transient=True) as progress:
         yield Watch(progress)
-
-
-@contextmanager
-def advancing(what: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr while the block runs, to be told how much is done; silent when `quiet` or where stderr is no terminal."""
-    if quiet or not _errors.is_terminal:
-        yield lambda done: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=_errors, transient=True) as progress:
-        bar = progress.add_task(what, total=total)
-        yield lambda done: progress.update(bar, completed=done)

@@ -1,5 +1,7 @@
-"""`ordinate embed RUN INPUT -o OUT`: what a trained model makes of its inputs, a vector each."""
+"""`ordinate embed RUN INPUT -o OUT`: what a trained model makes of images, a vector each."""
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -9,16 +11,12 @@ from ordinate.cli.options import Device, Json, Quiet
 
 __all__ = ["embed"]
 
+_AT_ONCE = 128
+
 
 def embed(
     run: Annotated[Path, typer.Argument(help="A run folder of ordinate train.")],
-    given: Annotated[
-        str,
-        typer.Argument(
-            metavar="INPUT",
-            help="What the run was trained on: an image or a folder of them, a file with a text (or a set of numbers) a line, a named dataset.",
-        ),
-    ],
+    given: Annotated[str, typer.Argument(metavar="INPUT", help="An image, a folder of images, or a named dataset.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write: .parquet (with ids and labels) or .npy.")] = Path(
         "embeddings.parquet"
     ),
@@ -26,69 +24,48 @@ def embed(
         int | None,
         typer.Option("--dim", help="Keep only the first so many dimensions, normalised anew: for models trained with --matryoshka."),
     ] = None,
-    at_once: Annotated[int, typer.Option("--batch-size", min=1, help="Inputs that are embedded together.")] = 128,
     strict: Annotated[bool, typer.Option("--strict", help="A corrupt file is an error, not a warning.")] = False,
     device: Device = "cpu",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Embed images, texts or sets of numbers with a trained model, one vector each; a run that was interrupted goes on where it stopped."""
-    from torch import Tensor
+    """Embed images with a trained model: one vector an image, streamed to a file."""
+    import torch
+    from rich.progress import track
 
-    from ordinate.cli.console import advancing, print_json, say
+    from ordinate.cli.console import print_json, say
+    from ordinate.data.to_embed import open_pictures
+    from ordinate.experiment.setting import Setting
     from ordinate.ground.errors import InputError
+    from ordinate.models.base import VisionEncoder
     from ordinate.objectives.matryoshka import truncate
-    from ordinate.retrieve.embeddings import Origin, check_ending
-    from ordinate.retrieve.resumable import embed_resumably
-    from ordinate.tasks.run_encoder import load_encoder
+    from ordinate.retrieve.embeddings import Part, check_ending, write_embeddings
+    from ordinate.tasks.training_run import load_run
 
     check_ending(out)
-    encoder = load_encoder(run, device)
-    fingerprint = encoder.fingerprint
-    if dim is not None and not 1 <= dim <= fingerprint.width:
-        raise InputError(f"--dim must lie between 1 and the embedding's own {fingerprint.width}, not {dim}")
-    inputs = encoder.open(given, strict=strict)
-    if dim is not None:
-        fingerprint = fingerprint.shortened(dim)
-    origin = Origin(
-        fingerprint,
-        str(run.resolve()),
-        str(Path(given).expanduser().resolve()) if Path(given).expanduser().exists() and not inputs.named else given,
-        str(inputs.root.resolve()) if inputs.root else None,
-    )
+    Setting(device=device)
+    finished = load_run(run)
+    model = finished.model.to(device)
+    if not isinstance(model, VisionEncoder):
+        raise InputError(f"{run} holds a {type(model).__name__}, which does not embed images")
+    if dim is not None and not 1 <= dim <= model.num_features:
+        raise InputError(f"--dim must lie between 1 and the embedding's own {model.num_features}, not {dim}")
+    card = finished.card["input"]
+    pictures = open_pictures(given, tuple(card["shape"]), tuple(card["mean"]), tuple(card["std"]), strict=strict)
 
-    def vectors(rows: range) -> Tensor:
-        found = encoder.encode(inputs.take(rows))
-        return found if dim is None else truncate(found, dim)
+    def parts() -> Iterator[Part]:
+        chunks = torch.arange(len(pictures.ids)).split(_AT_ONCE)
+        shown = track(chunks, "embedding") if not (quiet or as_json) and sys.stderr.isatty() else chunks
+        for rows in shown:
+            with torch.no_grad():
+                vectors = model.embed(pictures.source.take(rows)["image"].to(device)).float()
+            if dim is not None:
+                vectors = truncate(vectors, dim)
+            first, last = int(rows[0]), int(rows[-1]) + 1
+            yield Part(pictures.ids[first:last], vectors.cpu(), pictures.labels[first:last] if pictures.labels else None)
 
-    try:
-        with advancing("embedding", len(inputs.ids), quiet or as_json) as watch:
-            written = embed_resumably(
-                out,
-                inputs.ids,
-                vectors,
-                identity={"fingerprint": fingerprint.word, "inputs": inputs.stamp, "device": device},
-                labels=inputs.labels,
-                origin=origin,
-                at_once=at_once,
-                watch=watch,
-            )
-    except KeyboardInterrupt:
-        say("interrupted; what was embedded is kept, and the same command goes on from there")
-        raise
+    count = write_embeddings(out, parts())
     if as_json:
-        print_json(
-            {
-                "embeddings": str(out),
-                "rows": written.rows,
-                "dim": fingerprint.width,
-                "dims": list(fingerprint.dims),
-                "kind": fingerprint.kind,
-                "fingerprint": fingerprint.word,
-                "resumed_from": written.before,
-            }
-        )
+        print_json({"embeddings": str(out), "rows": count, "dim": dim or model.num_features})
     else:
-        if written.before:
-            say(f"went on after {written.before:,} rows that had been embedded before")
-        say(f"{written.rows:,} embeddings of {fingerprint.width} dimensions: {out}")
+        say(f"{count:,} embeddings of {dim or model.num_features} dimensions: {out}")

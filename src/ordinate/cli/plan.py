@@ -2,7 +2,7 @@
 
 import typer
 
-from ordinate.cli import plan_labels, plan_samples
+from ordinate.cli import plan_labels
 
 __all__ = ["app"]
 
@@ -15,4 +15,3 @@ def plans() -> None:
 
 
 app.command("labels")(plan_labels.labels)
-app.command("samples")(plan_samples.samples)

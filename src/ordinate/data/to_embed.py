@@ -15,12 +15,11 @@ __all__ = ["Pictures", "open_pictures"]
 
 @dataclass(frozen=True)
 class Pictures:
-    """Rows {"image": float32 (B, C, H, W), standardised} with a name each, a label each where they have one, and the folder that the names are files in, if they are files."""
+    """Rows {"image": float32 (B, C, H, W), standardised} with a name each, and a label each where they have one."""
 
     source: Source
     ids: list[str]
     labels: list[str] | None
-    root: Path | None = None
 
 
 class _Chain(Source):
@@ -79,7 +78,7 @@ def open_pictures(
     folders = [name.parts[-2] if len(name.parts) > 1 else None for name in names]
     labels_found = [folder for folder in folders if folder is not None]
     return Pictures(
-        Standardised(source, mean, std), [str(name) for name in names], labels_found if len(labels_found) == len(names) else None, root
+        Standardised(source, mean, std), [str(name) for name in names], labels_found if len(labels_found) == len(names) else None
     )
 
 
