@@ -111,14 +111,15 @@ class CLIPVision(VisionEncoder):
 
     @classmethod
     def small(cls, width: int, *, image_size: int, in_chans: int, num_classes: int, inner_ratio: float = 4.0) -> "CLIPVision":
-        """The family's shape for small images: six blocks of `width` channels with four heads, on patches of an eighth of the side."""
+        """The family's shape for small images: six blocks of `width` channels with four heads, on whole patches of at most a seventh of the side."""
+        largest = max(1, image_size // 7)
         return cls(
             dim=width,
             depth=6,
             heads=4,
             inner=max(1, round(inner_ratio * width)),
             num_features=width,
-            patch=max(1, image_size // 8),
+            patch=next(patch for patch in range(largest, 0, -1) if image_size % patch == 0),
             image_size=image_size,
             in_chans=in_chans,
             num_classes=num_classes,
