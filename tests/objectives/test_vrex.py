@@ -75,7 +75,7 @@ def test_each_trains(kind: type[VREx]) -> None:
         loss = kind()(model, batch)
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < losses[0]
 
 
