@@ -26,3 +26,9 @@ hypothesis.settings.load_profile("ordinate")
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """A test file's constants are drawn from the same state whatever was collected before it."""
+    if isinstance(collector, pytest.Module):
+        torch.manual_seed(0)
